@@ -1,0 +1,38 @@
+//! The only place that asks what time it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crate::ids::TimestampMs;
+
+/// Wall-clock time, or a hand that a test moves.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Option<Arc<AtomicU64>>);
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn system() -> Clock {
+        Clock(None)
+    }
+
+    /// A clock that shows what `hand` holds, in milliseconds; it moves only when the hand is moved.
+    #[must_use]
+    pub fn manual(hand: Arc<AtomicU64>) -> Clock {
+        Clock(Some(hand))
+    }
+
+    /// Now. A clock set before 1970 reads as 0.
+    #[must_use]
+    pub fn now(&self) -> TimestampMs {
+        match &self.0 {
+            Some(hand) => TimestampMs(hand.load(Ordering::Relaxed)),
+            None => TimestampMs(
+                SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+            ),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Bytes: what a frame, a record, a segment header and a file name look like.
+//!
+//! This floor touches no file, no socket and no clock. Decoders take `&[u8]` and check every bound;
+//! "not enough bytes yet" is an answer, not an error.
+
+pub mod batch;
+pub mod frame;
+pub mod lines;
+pub mod name;
+pub mod segment;
+mod varint;
+
+pub use batch::{Batch, BatchBuilder, BatchIds, FieldRef, Malformed, Record, Records};
+pub use frame::{Frame, FrameHeader, FrameKind, Parsed};
+pub use segment::SegmentHeader;

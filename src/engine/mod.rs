@@ -1,0 +1,221 @@
+//! What stores topics. The commands talk to these traits and to nothing below them, so that they
+//! work the same on the embedded log and, later, on a Redis or NATS server.
+
+mod embedded;
+pub mod position;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::{Batch, Records};
+use crate::config::{Durability, Overrides, TopicSettings};
+use crate::error::Result;
+use crate::ids::{Epoch, Offset, Place, RecordId, TopicName};
+use crate::job::Job;
+
+pub use embedded::{Embedded, OpenOptions};
+pub use position::Position;
+
+/// A place where topics live.
+pub trait Engine {
+    /// Opens a topic for publishing. A missing one is created, unless `options` say otherwise.
+    fn publisher(&self, topic: &TopicName, options: &PublishOptions) -> Result<Box<dyn Publisher + '_>>;
+
+    /// Opens topics for reading, merged in ID order. A missing one is [`crate::Error::TopicMissing`].
+    /// Every topic is set to read from its log start and to follow for ever.
+    fn feed(&self, topics: &[TopicName], job: &Job) -> Result<Box<dyn Feed + '_>>;
+
+    /// Makes a topic; an existing one is [`crate::Error::TopicExists`].
+    fn create_topic(&self, topic: &TopicName, settings: &Overrides) -> Result<()>;
+
+    /// Changes settings of a topic; `(name, "")` puts that one back to the default.
+    fn configure_topic(&self, topic: &TopicName, changes: &[(String, String)], job: &Job) -> Result<()>;
+
+    /// Removes a topic and all its records.
+    fn delete_topic(&self, topic: &TopicName, job: &Job) -> Result<()>;
+
+    /// Removes all records below `before`.
+    fn trim_topic(&self, topic: &TopicName, before: Offset, job: &Job) -> Result<Trimmed>;
+
+    /// The names of all topics, sorted bytewise.
+    fn topics(&self) -> Result<Vec<TopicName>>;
+
+    /// What is in force for a topic, and which of it differs from the defaults.
+    fn settings(&self, topic: &TopicName) -> Result<(TopicSettings, Overrides)>;
+
+    /// Opens the durable cursor `name` on a topic for this process alone; a cursor that another
+    /// process holds is [`crate::Error::Busy`].
+    fn cursor(&self, name: &[u8], topic: &TopicName) -> Result<Box<dyn Cursor>>;
+}
+
+/// How a publisher wants its records stored.
+#[derive(Clone, Debug)]
+pub struct PublishOptions {
+    /// A level above the topic's; `None` = the topic's.
+    pub durability: Option<Durability>,
+    /// Whether a missing topic is created.
+    pub create: bool,
+    /// Stops waits and long work.
+    pub job: Job,
+}
+
+/// Appends to one topic. A topic that is deleted under it is opened (or created) anew.
+pub trait Publisher {
+    /// Appends a batch: written when this returns, but not yet at its level; see
+    /// [`Publisher::settle`]. With `expect`, only if that is the next offset.
+    fn publish(&mut self, batch: &Batch<'_>, expect: Option<Offset>) -> Result<Published>;
+
+    /// Begins to make durable what has been published, in the background, without waiting.
+    fn start_sync(&mut self) -> Result<()>;
+
+    /// Waits until every record published so far is stored at the publisher's level. At `async`
+    /// that is at once, the background flush follows; at `none` there is nothing to wait for.
+    fn settle(&mut self) -> Result<()>;
+
+    /// Settles; at `async` it also syncs, as a normal exit does. Call it before dropping.
+    fn close(&mut self) -> Result<()>;
+}
+
+/// What a publish did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The offset of the first record.
+    pub first: Offset,
+    /// The ID of the first record; the following ones rise by 1 in `seq` when IDs are assigned.
+    pub first_id: RecordId,
+    /// How many records.
+    pub count: u32,
+    /// The level they have once [`Publisher::settle`] has returned.
+    pub level: Durability,
+}
+
+/// Reads one or more topics, merged in ID order (ties by the order in which they were named; the
+/// commands name them sorted).
+pub trait Feed {
+    /// The topics, in the order that the indexes below count.
+    fn topics(&self) -> &[TopicName];
+
+    /// Where the topic begins and ends now.
+    fn bounds(&mut self, topic: usize) -> Result<Bounds>;
+
+    /// The first offset whose record's ID is not below `id`; the end if there is none.
+    fn find(&mut self, topic: usize, id: RecordId) -> Result<Offset>;
+
+    /// From where the topic is read next. An offset below the log start is read as a gap.
+    fn seek(&mut self, topic: usize, from: Offset) -> Result<()>;
+
+    /// As [`Feed::seek`], from a stored place: clamped to the start of an epoch that is later than
+    /// the place's and starts at or below it. `Some` tells what was clamped.
+    fn resume(&mut self, topic: usize, place: Place) -> Result<Option<Gap>>;
+
+    /// Where to stop (exclusive); `None` = follow for ever.
+    fn stop_at(&mut self, topic: usize, until: Option<Offset>);
+
+    /// The place after the last record that [`Feed::next`] handed out.
+    fn place(&self, topic: usize) -> Place;
+
+    /// The next records, of one topic, in merge order. What is lent is counted as read.
+    fn next(&mut self) -> Result<Next<'_>>;
+
+    /// Sleeps until there may be more to read, the [`Waker`] is used, or `at_most` has passed.
+    fn wait(&mut self, at_most: Duration) -> Result<()>;
+
+    /// Ends a running [`Feed::wait`] from another thread.
+    fn waker(&self) -> Arc<dyn Waker>;
+}
+
+/// Ends a wait from outside.
+pub trait Waker: Send + Sync {
+    /// The running wait returns, or the next one does at once.
+    fn wake(&self);
+}
+
+/// What [`Feed::next`] found.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// Records of one topic.
+    Records {
+        /// Which one.
+        topic: usize,
+        /// They.
+        records: Records<'a>,
+    },
+    /// Offsets that hold no record any more.
+    Gap {
+        /// Of which topic.
+        topic: usize,
+        /// Which offsets, and why.
+        gap: Gap,
+    },
+    /// Nothing to read now, but at least one topic is followed.
+    CaughtUp,
+    /// Every topic has been read to where it was to stop.
+    End,
+}
+
+/// Offsets that a reader does not get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The first of them.
+    pub from: Offset,
+    /// The first after them.
+    pub until: Offset,
+    /// Why.
+    pub cause: GapCause,
+}
+
+/// Why offsets hold no record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GapCause {
+    /// Retention or a trim removed them.
+    Expired,
+    /// Their bytes are not what was written.
+    Damaged {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Where in it, in bytes.
+        position: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// Damaged records that `verify --repair` gave up.
+    GivenUp,
+    /// A crash lost records after this reader had seen them, and their offsets are used anew:
+    /// reading goes back to `from`, up to `until` had been read before.
+    Rewound,
+}
+
+/// Where a topic begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first offset kept.
+    pub start: Offset,
+    /// The first offset that a reader may not see (high watermark).
+    pub end: Offset,
+    /// The epoch of the end.
+    pub epoch: Epoch,
+}
+
+/// What a trim removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trimmed {
+    /// The log start before.
+    pub from: Offset,
+    /// The log start now.
+    pub until: Offset,
+    /// Whole segments removed.
+    pub segments: u32,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A stored place that belongs to a name.
+pub trait Cursor {
+    /// The stored place; `None` when the cursor is new, expired, or belongs to an earlier topic of
+    /// the same name.
+    fn load(&mut self) -> Result<Option<Place>>;
+
+    /// Stores a place, so that it survives a crash of this process.
+    fn save(&mut self, place: Place) -> Result<()>;
+}

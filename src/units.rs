@@ -1,0 +1,116 @@
+//! Sizes and durations as people write them: `256MiB`, `1d12h`.
+
+use std::time::Duration;
+
+const SIZE_UNITS: [(&str, u64); 10] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+const DURATION_UNITS_MS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// Reads a size in bytes: a whole number, with or without a unit. `MB` is 10^6, `MiB` is 2^20.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("'{text}' is not a size: write a number of bytes, or one with a unit as 64KiB, 256MiB, 1GB");
+    let (digits, unit) = split_number(text);
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    if unit.is_empty() {
+        return Ok(number);
+    }
+    let (_, scale) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+    number.checked_mul(*scale).ok_or_else(|| format!("'{text}' is larger than a size can be"))
+}
+
+/// Writes a size so that [`parse_size`] reads it back exactly: `256MiB`, `1500`.
+#[must_use]
+pub fn format_size(bytes: u64) -> String {
+    let fitting = SIZE_UNITS.iter().find(|(_, scale)| *scale > 1 && bytes >= *scale && bytes.is_multiple_of(*scale));
+    match fitting {
+        Some((name, scale)) => format!("{}{name}", bytes / scale),
+        None => bytes.to_string(),
+    }
+}
+
+/// Reads a duration: one or more of `<number>ms|s|m|h|d`, largest unit first, as `1d12h`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a duration: write it as 500ms, 30s, 10m, 2h, 7d or 1d12h");
+    let mut rest = text;
+    let mut total_ms: u64 = 0;
+    let mut scale_before = u64::MAX;
+    while !rest.is_empty() {
+        let (digits, tail) = split_number(rest);
+        let unit_bytes = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (unit, after) = tail.split_at(unit_bytes);
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        let (_, scale) = DURATION_UNITS_MS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        if *scale >= scale_before {
+            return Err(wrong());
+        }
+        scale_before = *scale;
+        let part = number.checked_mul(*scale).ok_or_else(wrong)?;
+        total_ms = total_ms.checked_add(part).ok_or_else(wrong)?;
+        rest = after;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(Duration::from_millis(total_ms)) }
+}
+
+/// Writes a duration so that [`parse_duration`] reads it back exactly (whole milliseconds).
+#[must_use]
+pub fn format_duration(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if rest == 0 {
+        return "0ms".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, scale) in DURATION_UNITS_MS.iter().rev() {
+        if rest >= *scale {
+            text.push_str(&format!("{}{unit}", rest / scale));
+            rest %= scale;
+        }
+    }
+    text
+}
+
+fn split_number(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_exact() {
+        assert_eq!(parse_size("256MiB"), Ok(256 << 20));
+        assert_eq!(parse_size("10MB"), Ok(10_000_000));
+        assert_eq!(parse_size("0"), Ok(0));
+        for bad in ["", "MiB", "-1", "1.5MB", "1 MB", "1mib", "99999999999TiB", "1e6"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+        for bytes in [0, 1, 1000, 1024, 1 << 20, 3 << 30, 1_000_001] {
+            assert_eq!(parse_size(&format_size(bytes)), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn durations_compound_from_large_to_small() {
+        assert_eq!(parse_duration("1d12h"), Ok(Duration::from_secs(36 * 3600)));
+        assert_eq!(parse_duration("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(parse_duration("1m5s"), Ok(Duration::from_secs(65)));
+        for bad in ["", "5", "h", "1h1d", "1s1s", "1.5s", "-1s", "99999999999999999999d", "5x"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+        for ms in [0, 1, 999, 1000, 61_001, 86_400_000] {
+            let duration = Duration::from_millis(ms);
+            assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+        }
+    }
+}
