@@ -11,7 +11,7 @@ use super::segment::{Segment, random_salt};
 use super::{Log, LogOptions, lock_mutex};
 use crate::codec::batch::BatchIds;
 use crate::codec::frame::{self, Packed, Parsed, Placing};
-use crate::codec::segment::HEADER_BYTES;
+use crate::codec::segment::{HEADER_BYTES, file_name};
 use crate::codec::{FrameKind, SegmentHeader};
 use crate::disk::{Access, File};
 use crate::error::{Error, Result};
@@ -151,9 +151,19 @@ impl Log {
             let segment = Arc::clone(appender.active.as_ref().expect("opened above"));
             adopt(&segment, &mut slot)?;
             head.publish(&slot);
+            if self.has_begun_roll(&slot)? {
+                self.roll(head, appender, &mut slot)?;
+            }
             head.set_writing(false);
         }
         Ok(slot)
+    }
+
+    /// Whether a writer died, or met an error, while it made the next segment. That roll has to be
+    /// finished before anything else: the file says where the active segment ends, and if it came
+    /// back after a power cut, whatever had been appended behind that place would be lost.
+    fn has_begun_roll(&self, slot: &Slot) -> Result<bool> {
+        Ok(slot.log_end != slot.active_base && self.dir.stat(file_name(slot.log_end).as_bytes())?.is_some())
     }
 
     /// Seals the active segment and begins the next.
@@ -192,6 +202,7 @@ impl Log {
         header: SegmentHeader,
     ) -> Result<()> {
         let created = header.created;
+        head.set_writing(true);
         let segment = Segment::create(&self.dir, header)?;
         slot.active_base = segment.base;
         slot.active_inode = segment.file.inode();
@@ -201,6 +212,7 @@ impl Log {
         slot.index_bytes = 0;
         slot.indexed = HEADER_BYTES as u64;
         head.publish(slot);
+        head.set_writing(false);
         head.bump_set_generation();
         *appender = Appender { active: Some(Arc::new(segment)), index: None };
         Ok(())

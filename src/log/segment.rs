@@ -20,7 +20,8 @@ impl Segment {
     /// Makes a segment, with its header written.
     ///
     /// A file of that name is what a writer left that died while rolling: nothing in it was ever
-    /// part of the log, or its base offset would be below the log end.
+    /// part of the log, or its base offset would be below the log end. After an error this one is
+    /// left for the next try too: removed, it could come back with a power cut.
     pub(super) fn create(dir: &Dir, header: SegmentHeader) -> Result<Segment> {
         let name = file_name(header.base);
         let file = match dir.create_file(name.as_bytes()) {
@@ -30,10 +31,7 @@ impl Segment {
             }
             other => other?,
         };
-        if let Err(error) = file.write_all_at(&[&header.encode()], 0) {
-            let _ = dir.unlink(name.as_bytes());
-            return Err(error);
-        }
+        file.write_all_at(&[&header.encode()], 0)?;
         Ok(Segment { base: header.base, file, salt: header.salt, header: Ok(header) })
     }
 

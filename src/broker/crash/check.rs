@@ -171,7 +171,10 @@ pub(super) fn check(path: &Path, entries: &Entries, clock: &Clock, crash: Crash)
         for (topic, before) in TOPICS.iter().map(|(topic, _)| topic).zip(&found) {
             drop(store.topic(&name(topic), Mode::Write, &Job::new()).expect("opens"));
             let after = find(&store, topic).expect("reads").expect("is there");
-            assert_eq!((&after.records, after.life), (&before.records, before.life), "{topic} after another opening");
+            verify_bounds(entries, topic, &after);
+            // A trim that was begun and not finished may be finished by the recovery.
+            let kept: Vec<_> = before.records.iter().filter(|(offset, ..)| *offset >= after.start).copied().collect();
+            assert_eq!((&after.records, after.life), (&kept, before.life), "{topic} after another opening");
         }
     }
 }

@@ -297,20 +297,21 @@ fn has_store(path: &Path) -> bool {
 fn write(writer: &mut Writer<'_>, steps: usize) -> Result<()> {
     writer.make_topics()?;
     for step in 0..steps {
-        match (writer.who, step * 10 / steps.max(10)) {
-            (1, 3) => writer.delete("d")?,
-            (1, 8) if step % 2 == 0 => writer.delete("d")?,
-            (0, 5) => writer.trim("s")?,
-            (1, 7) => writer.trim("n")?,
-            _ => match writer.step() {
-                // Another one died inside a sync; the next append makes it good.
-                Err(Error::Poisoned { path }) => {
-                    let is_of = |topic: &&str| path.ends_with(topic);
-                    let poisoned = TOPICS.iter().map(|(topic, _)| *topic).find(is_of).expect("one of them");
-                    writer.give_up(poisoned);
-                }
-                other => other?,
-            },
+        let done = match (writer.who, step * 10 / steps.max(10)) {
+            (1, 3) => writer.delete("d"),
+            (1, 8) if step % 2 == 0 => writer.delete("d"),
+            (0, 5) => writer.trim("s"),
+            (1, 7) => writer.trim("n"),
+            _ => writer.step(),
+        };
+        match done {
+            // Another one died inside a sync; the next append makes it good.
+            Err(Error::Poisoned { path }) => {
+                let is_of = |topic: &&str| path.ends_with(topic);
+                let poisoned = TOPICS.iter().map(|(topic, _)| *topic).find(is_of).expect("one of them");
+                writer.give_up(poisoned);
+            }
+            other => other?,
         }
     }
     Ok(())
