@@ -187,7 +187,12 @@ impl SurveyWalk {
         // cut loses what a process had written. So the last segment alone is walked.
         let same_boot = last_header.as_ref().is_some_and(|header| header.boot == dir.boot().0);
         let from = if same_boot { last_header.as_ref().map_or(Offset::ZERO, |header| header.base) } else { evidence };
-        let first = bases.partition_point(|base| *base <= from).saturating_sub(1);
+        let mut first = bases.partition_point(|base| *base <= from).saturating_sub(1);
+        // A header that cannot be read does not tell the epoch and the last ID before it, nor where
+        // the predecessor ends.
+        while first > 0 && segment::header_of(dir, bases[first])?.is_none() {
+            first -= 1;
+        }
         let start = bases.get(first).copied().unwrap_or_default();
         Ok(SurveyWalk {
             hint,
