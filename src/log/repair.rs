@@ -132,6 +132,12 @@ impl Log {
     fn put_in_place(&self, name: &str, durable: Offset) -> Result<()> {
         self.dir.rename(name.as_bytes(), &self.dir, file_name(durable).as_bytes())?;
         self.dir.sync()?;
+        if durable == Offset::ZERO {
+            // The sync that failed was to make the topic itself durable, too.
+            for parent in &self.parents {
+                parent.sync()?;
+            }
+        }
         let unlink = |name: String| match self.dir.unlink(name.as_bytes()) {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
