@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::head::{Head, Setup, Slot};
 use super::index::{self, IndexEntry};
+use super::inspect::ends_at;
 use super::open::Opening;
 use super::segment::{self, Segment, random_salt};
 use super::walk::{Found, Walk};
@@ -257,7 +258,7 @@ impl SurveyWalk {
 
     fn frames(&mut self, index: usize, segment: &Segment, previous: Option<Previous>) -> Result<()> {
         let length = segment.file.len()?;
-        let end_position = previous.map_or(length, |previous| previous.end_position.min(length));
+        let end_position = ends_at(segment, previous).map_or(length, |end| end.min(length));
         let header = segment.header.as_ref().ok();
         let mut last = LastSegment {
             base: segment.base,
@@ -300,7 +301,7 @@ impl SurveyWalk {
         let header = &frame.header;
         let indexed = self.index.last().map_or(HEADER_BYTES as u64, |entry| entry.position);
         if header.position - indexed >= index::STRIDE {
-            self.index.push(IndexEntry { base: header.base, position: header.position, ms: header.base_id.ms });
+            self.index.push(IndexEntry::of(header));
         }
         self.evidence = self.evidence.max(header.durable);
         self.progress.end = header.end();
