@@ -19,7 +19,7 @@ use context::Context;
 use exit::Exit;
 
 /// How a verb ends. An error carries its exit code, see [`exit::code_of`].
-type Result<T = Exit> = anyhow::Result<T>;
+type Result<T = Exit, E = anyhow::Error> = std::result::Result<T, E>;
 
 /// Durable, append-only logs in a directory, with no daemon
 ///
