@@ -6,6 +6,9 @@
 mod context;
 mod escape;
 mod exit;
+mod input;
+mod key_path;
+mod ndjson;
 mod position;
 mod signals;
 
