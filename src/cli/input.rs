@@ -5,7 +5,7 @@
 //! the caller is told, so that it can write what it has; then it sleeps until there is more, or a
 //! signal comes.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -42,7 +42,9 @@ pub(crate) enum Fill {
 /// A stream of bytes.
 pub(crate) struct Input<'a> {
     fd: BorrowedFd<'a>,
-    stop: BorrowedFd<'a>,
+    /// For messages.
+    name: String,
+    stop: Option<BorrowedFd<'a>>,
     job: Job,
     /// Regular files never do, and polling them tells nothing.
     can_block: bool,
@@ -54,9 +56,9 @@ pub(crate) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads from `fd`; `stop` becomes readable when the job is stopped.
-    pub(crate) fn new(fd: BorrowedFd<'a>, stop: BorrowedFd<'a>, job: &Job) -> Result<Input<'a>> {
-        let stat = rustix::fs::fstat(fd).context("cannot look at the input")?;
+    /// Reads from `fd`, which messages call `name`; `stop` becomes readable when the job is stopped.
+    pub(crate) fn new(fd: BorrowedFd<'a>, name: &str, stop: Option<BorrowedFd<'a>>, job: &Job) -> Result<Input<'a>> {
+        let stat = rustix::fs::fstat(fd).with_context(|| format!("cannot look at {name}"))?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         if regular {
             let position = rustix::fs::tell(fd).unwrap_or(0);
@@ -64,6 +66,7 @@ impl<'a> Input<'a> {
         }
         Ok(Input {
             fd,
+            name: name.to_owned(),
             stop,
             job: job.clone(),
             can_block: !regular,
@@ -99,7 +102,7 @@ impl<'a> Input<'a> {
                 // Somebody gave us a descriptor that does not block.
                 Err(Errno::AGAIN) => return Ok(Fill::Blocks),
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error).context("cannot read the input"),
+                Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.name)),
             }
         }
     }
@@ -110,12 +113,14 @@ impl<'a> Input<'a> {
             // Capped, so that a deadline is found to be none again and again at no cost.
             let at_most = self.job.at_most(Duration::from_secs(3600));
             let timeout = Timespec { tv_sec: at_most.as_secs().cast_signed(), tv_nsec: i64::from(at_most.subsec_nanos()) };
-            let mut fds = [PollFd::new(&self.fd, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
+            // A job that nothing can stop waits for its input twice.
+            let stop = self.stop.unwrap_or(self.fd);
+            let mut fds = [PollFd::new(&self.fd, PollFlags::IN), PollFd::new(&stop, PollFlags::IN)];
             match poll(&mut fds, Some(&timeout)) {
                 Ok(0) if self.job.check().is_ok() => {}
                 Ok(_) => break,
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error).context("cannot wait for input"),
+                Err(error) => return Err(error).with_context(|| format!("cannot wait for {}", self.name)),
             }
         }
         self.handed_on = Instant::now();
@@ -150,7 +155,7 @@ impl<'a> Input<'a> {
             match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&now)) {
                 Ok(ready) => return Ok(ready > 0),
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error).context("cannot look at the input"),
+                Err(error) => return Err(error).with_context(|| format!("cannot look at {}", self.name)),
             }
         }
     }
@@ -159,14 +164,14 @@ impl<'a> Input<'a> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::os::fd::AsFd as _;
 
     use super::*;
 
     #[test]
     fn what_is_there_is_told_before_a_read_would_block() {
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
-        let (never, _keep) = std::io::pipe().expect("a pipe");
-        let mut input = Input::new(reader.as_fd(), never.as_fd(), &Job::new()).expect("an input");
+        let mut input = Input::new(reader.as_fd(), "it", None, &Job::new()).expect("an input");
         assert_eq!(input.fill().expect("reads"), Fill::Blocks);
         writer.write_all(b"a\nrest").expect("there is room");
         input.wait().expect("waits");
@@ -184,7 +189,7 @@ mod tests {
         let (reader, _writer) = std::io::pipe().expect("a pipe");
         let (stop, mut stopper) = std::io::pipe().expect("a pipe");
         let job = Job::new();
-        let mut input = Input::new(reader.as_fd(), stop.as_fd(), &job).expect("an input");
+        let mut input = Input::new(reader.as_fd(), "it", Some(stop.as_fd()), &job).expect("an input");
         job.stop();
         stopper.write_all(b"!").expect("there is room");
         input.wait().expect("wakes");
@@ -194,9 +199,8 @@ mod tests {
     #[test]
     fn a_time_limit_ends_the_wait() {
         let (reader, _writer) = std::io::pipe().expect("a pipe");
-        let (never, _keep) = std::io::pipe().expect("a pipe");
         let job = Job::with_limit(Some(Duration::from_millis(1)));
-        let mut input = Input::new(reader.as_fd(), never.as_fd(), &job).expect("an input");
+        let mut input = Input::new(reader.as_fd(), "it", None, &job).expect("an input");
         input.wait().expect("wakes");
         assert_eq!(input.fill().expect("says so"), Fill::Stopped);
     }
@@ -207,8 +211,7 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(&vec![b'x'; 10 * FRAME_BYTES_AIM]).expect("there is room");
         file.rewind().expect("seeks");
-        let (never, _keep) = std::io::pipe().expect("a pipe");
-        let mut input = Input::new(file.as_fd(), never.as_fd(), &Job::new()).expect("an input");
+        let mut input = Input::new(file.as_fd(), "it", None, &Job::new()).expect("an input");
         while input.fill().expect("reads") != Fill::End {
             input.consume(0);
         }

@@ -6,17 +6,25 @@
 mod context;
 mod escape;
 mod exit;
+#[cfg(test)]
+mod fake;
 mod input;
 mod key_path;
 mod ndjson;
 mod position;
+mod progress;
+mod publish;
 mod signals;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, ColorChoice, Parser, Subcommand};
+
+use drave::ids::TopicName;
 
 use context::Context;
 use exit::Exit;
@@ -101,7 +109,9 @@ struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Publish(publish::Args),
+}
 
 /// Parses, resolves, runs, and says how it went.
 pub(crate) fn main() -> ExitCode {
@@ -115,6 +125,12 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(command: Command, context: &Context) -> Result {
-    let _ = context;
-    match command {}
+    match command {
+        Command::Publish(args) => publish::run(args, context),
+    }
+}
+
+/// Reads a topic's name: any bytes.
+fn topic_name() -> impl TypedValueParser<Value = TopicName> {
+    OsStringValueParser::new().try_map(|name| TopicName::new(name.as_bytes()).ok_or("a topic's name has 1 to 512 bytes"))
 }
