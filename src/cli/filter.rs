@@ -38,7 +38,8 @@ struct Header {
 
 fn parse_header(text: OsString) -> Result<Header, String> {
     let bytes = text.as_bytes();
-    let equals = memchr::memchr(b'=', bytes).ok_or_else(|| format!("'{}' is not a header: write NAME=VALUE", escape::escape(bytes)))?;
+    let equals =
+        memchr::memchr(b'=', bytes).ok_or_else(|| format!("'{}' is not a header: write NAME=VALUE", escape::escape(bytes)))?;
     let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
     if name == b"key" || name == b"value" {
         return Err(format!("{} is not a header; use --key or --grep", escape::escape(name)));

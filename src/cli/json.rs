@@ -219,7 +219,11 @@ mod tests {
     fn on_a_terminal_nothing_is_obeyed() {
         let mut out = Vec::new();
         with_record(&[(b"value", "\u{7f}\u{9b}\u{1b}".as_bytes())], false, |record| push_record(&mut out, b"t", record, true));
-        assert!(String::from_utf8(out).expect("UTF-8").ends_with("\"value\":\"\\u007f\\u009f\"}\n".replace("9f", "9b\\u001b").as_str()));
+        assert!(
+            String::from_utf8(out)
+                .expect("UTF-8")
+                .ends_with("\"value\":\"\\u007f\\u009f\"}\n".replace("9f", "9b\\u001b").as_str())
+        );
     }
 
     #[test]

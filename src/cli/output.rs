@@ -5,7 +5,8 @@
 //! caught up with the log, so that nothing is held back while it waits.
 
 use std::io::{self, IsTerminal as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
@@ -54,11 +55,6 @@ pub(crate) struct OutputArgs {
 }
 
 impl OutputArgs {
-    /// Whether any of it was given.
-    pub(crate) fn is_given(&self) -> bool {
-        self.nul || self.json || self.format.is_some()
-    }
-
     fn style(self) -> Style {
         match self {
             OutputArgs { format: Some(format), .. } => Style::Format(format),
@@ -87,6 +83,8 @@ pub(crate) struct Output {
     /// Whether it was tried to make the pipe larger.
     pipe_widened: bool,
     interrupt: Option<Interrupt>,
+    /// A write ended in the middle: nothing may follow what was written of it.
+    broken_off: bool,
 }
 
 /// What ends a write to a pipe that nobody reads.
@@ -105,7 +103,7 @@ impl Output {
     }
 
     pub(super) fn new(fd: OwnedFd, args: OutputArgs, terminal: bool) -> Output {
-        Output { fd, style: args.style(), terminal, buffer: Vec::new(), pipe_widened: false, interrupt: None }
+        Output { fd, style: args.style(), terminal, buffer: Vec::new(), pipe_widened: false, interrupt: None, broken_off: false }
     }
 
     /// From now on a write that has to wait for its reader ends when `job` does.
@@ -113,7 +111,10 @@ impl Output {
     /// For that the pipe is opened anew: O_NONBLOCK on the descriptor that was handed to us would
     /// hold for all processes that share it. What cannot be opened so goes on blocking.
     pub(crate) fn interrupt_with(&mut self, job: &Job, stop: Option<&Stop>) {
-        use std::os::fd::AsRawFd as _;
+        let is_limited = job.at_most(Duration::MAX) != Duration::MAX;
+        if stop.is_none() && !is_limited {
+            return;
+        }
         let path = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
         let is_pipe = rustix::pipe::fcntl_getpipe_size(&self.fd).is_ok();
         if !is_pipe && !self.terminal {
@@ -131,16 +132,20 @@ impl Output {
         self.fd.try_clone().map_err(stdout_failed)
     }
 
-    /// Whether nobody reads any more.
+    /// What is written to.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        anyhow::ensure!(!self.broken_off, "stdout was not written to the end");
         if bytes.len() >= DIRECT_BYTES_MIN {
             self.flush()?;
             self.widen_pipe();
-            return write_all(&self.fd, bytes, self.interrupt.as_ref());
+            self.broken_off = true;
+            write_all(&self.fd, bytes, self.interrupt.as_ref())?;
+            self.broken_off = false;
+            return Ok(());
         }
         self.buffer.extend_from_slice(bytes);
         self.flush_if_full()
@@ -205,10 +210,13 @@ impl Sink for Output {
     }
 
     fn flush(&mut self) -> Result<()> {
+        anyhow::ensure!(!self.broken_off, "stdout was not written to the end");
         if self.buffer.is_empty() {
             return Ok(());
         }
+        self.broken_off = true;
         write_all(&self.fd, &self.buffer, self.interrupt.as_ref())?;
+        self.broken_off = false;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         Ok(())
@@ -233,7 +241,7 @@ fn wait_for_room(fd: &OwnedFd, interrupt: Option<&Interrupt>) -> Result<()> {
     let mut timeout = None;
     if let Some(Interrupt { job, stop }) = interrupt {
         job.check()?;
-        timeout = Timespec::try_from(job.at_most(std::time::Duration::from_secs(60))).ok();
+        timeout = Timespec::try_from(job.at_most(Duration::from_secs(60))).ok();
         if let Some(stop) = stop {
             polled.push(PollFd::new(stop, PollFlags::IN));
         }
@@ -248,7 +256,6 @@ fn wait_for_room(fd: &OwnedFd, interrupt: Option<&Interrupt>) -> Result<()> {
 mod tests {
     use std::fs::File;
     use std::io::Read as _;
-    use std::time::Duration;
 
     use super::*;
     use crate::cli::exit::{Exit, code_of};
@@ -328,8 +335,16 @@ mod tests {
         output.interrupt_with(&Job::with_limit(Some(Duration::from_millis(20))), None);
         let error = output.write(&vec![0; 8 << 20]).expect_err("nobody reads");
         assert_eq!(code_of(&error, None), Exit::TimedOut);
+        assert!(output.flush().is_err(), "what was cut off is not followed by anything");
         drop(reader);
-        let error = output.write(&vec![0; 8 << 20]).expect_err("nobody can read");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_told_as_such() {
+        let (reader, writer) = pipe();
+        drop(reader);
+        let mut output = Output::new(writer, OutputArgs::default(), false);
+        let error = output.write(&[0; 100]).and_then(|()| output.flush()).expect_err("nobody can read");
         assert_eq!(code_of(&error, None), Exit::OutputClosed);
     }
 }

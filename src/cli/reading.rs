@@ -9,7 +9,7 @@ use drave::engine::{Gap, GapCause};
 use drave::ids::{Offset, TopicName};
 
 use super::Result;
-use super::exit::say;
+use super::exit::{InTopic as _, say};
 use super::filter::Filter;
 
 /// Reads a topic's name.
@@ -25,6 +25,20 @@ pub(crate) fn in_merge_order(mut topics: Vec<TopicName>) -> Vec<TopicName> {
     topics.sort();
     topics.dedup();
     topics
+}
+
+/// Names the topic, if it can only be that one.
+pub(crate) trait InTopics<T> {
+    fn in_topics(self, topics: &[TopicName]) -> Result<T>;
+}
+
+impl<T> InTopics<T> for drave::Result<T> {
+    fn in_topics(self, topics: &[TopicName]) -> Result<T> {
+        match topics {
+            [topic] => self.in_topic(topic),
+            _ => Ok(self?),
+        }
+    }
 }
 
 /// Where records go.
@@ -74,8 +88,13 @@ impl Selection {
     }
 
     /// Hands the selected ones of `records` to `sink`. `Some` tells which ones there are no more of.
-    pub(crate) fn pass(&mut self, topic: &TopicName, mut records: Records<'_>, sink: &mut dyn Sink) -> Result<Option<Undecodable>> {
-        let count = u64::from(records.count());
+    pub(crate) fn pass(
+        &mut self,
+        topic: &TopicName,
+        mut records: Records<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<Undecodable>> {
+        let count = u64::from(Records::count(&records));
         let takes_all = self.filter.is_open() && self.skip == 0 && self.left.is_none_or(|left| count <= left);
         if takes_all && sink.take_all(topic, &records)? {
             self.count(count);
@@ -126,7 +145,9 @@ fn describe_gap(gap: &Gap) -> String {
         }
         GapCause::GivenUp => format!("records {from}..{until} were damaged, and a repair gave them up"),
         GapCause::Rewound => {
-            format!("a crash lost records {from}..{until} after they were read; their offsets are used anew, reading goes back to {from}")
+            format!(
+                "a crash lost records {from}..{until} after they were read; their offsets are used anew, reading goes back to {from}"
+            )
         }
         _ => format!("records {from}..{until} cannot be read"),
     }
