@@ -8,13 +8,23 @@ mod escape;
 mod exit;
 #[cfg(test)]
 mod fake;
+mod filter;
+mod format;
 mod input;
+mod json;
 mod key_path;
 mod ndjson;
+mod output;
 mod position;
 mod progress;
 mod publish;
+mod reading;
+mod replay;
 mod signals;
+mod tail;
+#[cfg(test)]
+mod testing;
+mod watch;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -111,6 +121,8 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Publish(publish::Args),
+    Tail(tail::Args),
+    Replay(replay::Args),
 }
 
 /// Parses, resolves, runs, and says how it went.
@@ -127,6 +139,8 @@ pub(crate) fn main() -> ExitCode {
 fn run(command: Command, context: &Context) -> Result {
     match command {
         Command::Publish(args) => publish::run(args, context),
+        Command::Tail(args) => tail::run(args, context),
+        Command::Replay(args) => replay::run(args, context),
     }
 }
 

@@ -58,7 +58,6 @@ impl Stop {
     }
 
     /// Has `waker` called when a signal comes; at once if one came already.
-    #[expect(dead_code, reason = "for commands that wait in the engine")]
     pub(crate) fn wake_also(&self, waker: impl Fn() + Send + 'static) {
         let mut wakers = self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner);
         if self.signal().is_some() {
