@@ -36,3 +36,8 @@ pub fn options() -> PublishOptions {
 pub fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
 }
+
+/// Whether only one quick round is wanted, as `cargo bench -- --test` asks for.
+pub fn is_quick() -> bool {
+    std::env::args().any(|argument| argument == "--test" || argument == "--quick")
+}
