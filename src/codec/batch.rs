@@ -504,8 +504,14 @@ impl<'a> Records<'a> {
 
     /// How many records are left.
     #[must_use]
-    pub fn count(&self) -> u32 {
+    pub fn len(&self) -> u32 {
         self.count
+    }
+
+    /// Whether none is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// The bytes that the default output prints for all records that are left, if every one of

@@ -5,6 +5,7 @@
 //! points at, and goes back to an earlier one if that is not what the entry says. So it is not
 //! synced, a short or missing one costs time only, and small segments have none.
 
+use crate::codec::FrameHeader;
 use crate::codec::segment::index_name;
 use crate::disk::{Access, Dir, File};
 use crate::error::Result;
@@ -26,6 +27,10 @@ pub(super) struct IndexEntry {
 }
 
 impl IndexEntry {
+    pub(super) fn of(header: &FrameHeader) -> IndexEntry {
+        IndexEntry { base: header.base, position: header.position, ms: header.base_id.ms }
+    }
+
     pub(super) fn encode(self) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
         bytes[..8].copy_from_slice(&self.base.0.to_le_bytes());
