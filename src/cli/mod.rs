@@ -3,6 +3,7 @@
 //! What was typed is parsed here, resolved once in [`context`], and then handed to the verb. A verb
 //! talks to `drave::engine` and returns how it ended; [`exit`] turns that into words and a status.
 
+mod confirm;
 mod context;
 mod escape;
 mod exit;
@@ -10,6 +11,7 @@ mod exit;
 mod fake;
 mod filter;
 mod format;
+mod generate;
 mod input;
 mod json;
 mod key_path;
@@ -21,13 +23,14 @@ mod publish;
 mod reading;
 mod replay;
 mod signals;
+mod table;
 mod tail;
 #[cfg(test)]
 mod testing;
+mod topic;
 mod watch;
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -123,6 +126,8 @@ enum Command {
     Publish(publish::Args),
     Tail(tail::Args),
     Replay(replay::Args),
+    Topic(topic::Args),
+    Generate(generate::Args),
 }
 
 /// Parses, resolves, runs, and says how it went.
@@ -141,10 +146,12 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Publish(args) => publish::run(args, context),
         Command::Tail(args) => tail::run(args, context),
         Command::Replay(args) => replay::run(args, context),
+        Command::Topic(args) => topic::run(args, context),
+        Command::Generate(args) => generate::run(&args),
     }
 }
 
 /// Reads a topic's name: any bytes.
 fn topic_name() -> impl TypedValueParser<Value = TopicName> {
-    OsStringValueParser::new().try_map(|name| TopicName::new(name.as_bytes()).ok_or("a topic's name has 1 to 512 bytes"))
+    OsStringValueParser::new().try_map(reading::parse_topic)
 }
