@@ -1,3 +1,9 @@
 //! What users are promised, tried on the real binary; and the shape of the sources.
 
+mod generate;
+mod pipelines;
+mod publish;
+mod stores;
+mod support;
 mod tidy;
+mod topic;
