@@ -141,7 +141,7 @@ impl<'s> TopicFeed<'s> {
     }
 
     /// The next records in merge order.
-    pub fn next(&mut self) -> Result<Fed<'_>> {
+    pub fn read_on(&mut self) -> Result<Fed<'_>> {
         let follows_many = self.lanes.len() > 1;
         if follows_many {
             self.rung = self.store.bell().watch();

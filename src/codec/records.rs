@@ -239,9 +239,8 @@ impl<'a> Records<'a> {
     /// The ID of the last record; `None` when there are none, or an entry does not follow the drawing.
     #[must_use]
     pub fn last_id(&self) -> Option<RecordId> {
-        let mut records = self.clone();
         let mut last = None;
-        while let Some(record) = records.next() {
+        for record in self.clone() {
             last = Some(record.ok()?.id);
         }
         last

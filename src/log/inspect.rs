@@ -78,7 +78,7 @@ pub fn frames(file: &File, mut each: impl FnMut(Thing) -> bool) -> Result<Segmen
         }
         ParsedHeader::Bad(why) => return Err(Error::Damaged { path: path(), position: 0, what: why.to_owned() }),
     };
-    let map = Map::new(file, file.len()?)?;
+    let map = Map::new(file, file.length()?)?;
     let mut walk = Walk::new(&map, header.salt, HEADER_BYTES as u64, header.base);
     loop {
         let thing = match walk.step() {
@@ -251,7 +251,7 @@ impl Check<'_> {
     }
 
     fn frames(&mut self, segment: &Segment, previous: Option<Previous>, next: Option<Offset>) -> Result<()> {
-        let length = segment.file.len()?;
+        let length = segment.file.length()?;
         let path = segment.file.path().to_owned();
         let limit = ends_at(segment, previous).map_or(length, |limit| limit.min(length));
         let mut entries = index::load(self.log.dir(), segment.base)?;

@@ -145,7 +145,7 @@ impl Mending<'_> {
     }
 
     fn copy(&mut self, old: &Segment, previous: Option<Previous>, until: Offset, new: &mut Rewrite) -> Result<()> {
-        let length = old.file.len()?;
+        let length = old.file.length()?;
         let limit = ends_at(old, previous).map_or(length, |limit| limit.min(length));
         if limit <= HEADER_BYTES as u64 {
             return Ok(());
@@ -263,7 +263,7 @@ impl Mending<'_> {
             return Ok(());
         }
         let Ok(segment) = Segment::open(&self.log.dir, base, Access::Read, || Ok(None)) else { return Ok(()) };
-        let map = Map::new(&segment.file, segment.file.len()?)?;
+        let map = Map::new(&segment.file, segment.file.length()?)?;
         let mut walk = Walk::new(&map, segment.salt, HEADER_BYTES as u64, base);
         let mut entries: Vec<IndexEntry> = Vec::new();
         while let Found::Frame(frame) = walk.step() {

@@ -454,7 +454,7 @@ enum Look {
 
 impl Current {
     fn end(&self) -> Result<u64> {
-        let length = self.segment.file.len()?;
+        let length = self.segment.file.length()?;
         Ok(self.limit.map_or(length, |limit| limit.min(length)))
     }
 

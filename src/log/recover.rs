@@ -257,7 +257,7 @@ impl SurveyWalk {
     }
 
     fn frames(&mut self, index: usize, segment: &Segment, previous: Option<Previous>) -> Result<()> {
-        let length = segment.file.len()?;
+        let length = segment.file.length()?;
         let end_position = ends_at(segment, previous).map_or(length, |end| end.min(length));
         let header = segment.header.as_ref().ok();
         let mut last = LastSegment {
