@@ -10,3 +10,6 @@ mod publish;
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
 pub use publish::{Level, TopicPublisher};
+
+#[cfg(test)]
+mod crash;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -113,6 +114,13 @@ impl Dir {
     #[must_use]
     pub fn boot(&self) -> BootId {
         self.disk.boot()
+    }
+
+    /// Waits before trying again what another process is at.
+    pub fn pause(&self, time: Duration) {
+        if !self.disk.yields() {
+            std::thread::sleep(time);
+        }
     }
 
     fn join(&self, name: &[u8]) -> PathBuf {

@@ -57,6 +57,10 @@ const SELECTOR_AT: usize = 384;
 const SLOTS_AT: [usize; 2] = [448, 576];
 const _: () = assert!(SLOTS_AT[1] + 128 <= PAGE_BYTES);
 
+/// Where the page holds inode numbers: a simulated reboot keeps them, though its files are copies.
+#[cfg(test)]
+pub(crate) const INODE_WORDS_AT: [usize; 3] = [INODE_AT, SLOTS_AT[0] + 24, SLOTS_AT[1] + 24];
+
 pub(super) const APPEND_BYTE: u64 = 0;
 pub(super) const SYNC_BYTE: u64 = 1;
 pub(super) const ALIVE_BYTE: u64 = 2;

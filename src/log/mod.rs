@@ -50,6 +50,8 @@ use crate::job::Job;
 pub use append::Appended;
 pub use bell::Bell;
 pub use head::HEAD;
+#[cfg(test)]
+pub(crate) use head::INODE_WORDS_AT;
 pub use mend::Mended;
 pub use open::{Mode, Opening};
 pub use read::{GapReason, LogGap, LogReader, Step};

@@ -118,7 +118,7 @@ impl Log {
                 return Err(Error::Busy { what: "recovery", path: dir.path().to_owned(), holder: None, waited });
             }
             job.check()?;
-            std::thread::sleep(Duration::from_millis(2));
+            dir.pause(Duration::from_millis(2));
         }
     }
 }

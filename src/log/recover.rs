@@ -59,6 +59,7 @@ struct LastSegment {
     salt: u32,
     created: TimestampMs,
     epoch_start: Offset,
+    previous: Option<Previous>,
     end_position: u64,
     /// Whether appending can go on at `end_position`.
     is_clean: bool,
@@ -265,6 +266,7 @@ impl SurveyWalk {
             salt: segment.salt,
             created: header.map_or(TimestampMs(0), |header| header.created),
             epoch_start: header.map_or(segment.base, |header| header.epoch_start),
+            previous: header.and_then(|header| header.previous),
             end_position: HEADER_BYTES as u64,
             is_clean: header.is_some(),
         };
@@ -388,7 +390,15 @@ impl SurveyWalk {
 
 impl LastSegment {
     fn unreadable(base: Offset) -> LastSegment {
-        LastSegment { base, salt: 0, created: TimestampMs(0), epoch_start: base, end_position: 0, is_clean: false }
+        LastSegment {
+            base,
+            salt: 0,
+            created: TimestampMs(0),
+            epoch_start: base,
+            previous: None,
+            end_position: 0,
+            is_clean: false,
+        }
     }
 }
 
@@ -495,11 +505,15 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening) -> Result<(Slot, Epoch,
     }
     let is_new = survey.last.is_none() && survey.end == Offset::ZERO;
     let (epoch, epoch_start) = if is_new { (Epoch(0), Offset::ZERO) } else { (Epoch(survey.epoch.0 + 1), survey.end) };
-    let previous = survey.last.as_ref().filter(|last| last.end_position > 0).map(|last| Previous {
-        base: last.base,
-        end_position: last.end_position,
-        salt: last.salt,
-    });
+    let previous = match &survey.last {
+        // It is replaced, and what it says of its predecessor stays true: behind that end may lie
+        // what an earlier recovery has found torn.
+        Some(last) if last.base == survey.end => last.previous,
+        Some(last) if last.end_position > 0 => {
+            Some(Previous { base: last.base, end_position: last.end_position, salt: last.salt })
+        }
+        _ => None,
+    };
     let header = SegmentHeader {
         salt: random_salt(),
         incarnation: survey.incarnation_or(opening),
@@ -529,6 +543,7 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening) -> Result<(Slot, Epoch,
         salt: segment.salt,
         created,
         epoch_start,
+        previous,
         end_position: HEADER_BYTES as u64,
         is_clean: true,
     };

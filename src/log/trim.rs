@@ -68,13 +68,13 @@ impl Log {
             self.roll(head, &mut appender, &mut slot)?;
             // The new segment must not be lost when the old ones are removed.
             self.sync_control(head, &appender)?;
-            self.dir.sync()?;
         }
         Ok(slot.log_end)
     }
 
     fn sync_control(&self, head: &Head, appender: &Appender) -> Result<()> {
-        let synced = appender.active().map_or(Ok(()), |segment| segment.file.sync());
+        // The frame may be the first of a segment, whose name is not durable yet.
+        let synced = appender.active().map_or(Ok(()), |segment| segment.file.sync()).and_then(|()| self.dir.sync());
         if synced.is_err() {
             // It may have been the sync of somebody's records that failed.
             head.poison();

@@ -90,7 +90,8 @@ pub(super) fn read_topic(dir: &Dir) -> Result<(Option<TopicName>, Overrides)> {
     Ok((name, overrides(file.settings).map_err(wrong)?))
 }
 
-/// Writes `topic.toml`; without anything to say there is none.
+/// Writes `topic.toml`; without anything to say there is none. Not `durable` is for a new topic: the
+/// file's name is then durable once something in the topic has been synced.
 pub(super) fn write_topic(dir: &Dir, full_name: Option<&TopicName>, overrides: &Overrides, durable: bool) -> Result<()> {
     let mut text = String::new();
     if let Some(name) = full_name {
@@ -107,7 +108,12 @@ pub(super) fn write_topic(dir: &Dir, full_name: Option<&TopicName>, overrides: &
     if text.is_empty() && dir.stat(TOPIC_FILE.as_bytes())?.is_none() {
         return Ok(());
     }
-    dir.replace(TOPIC_FILE.as_bytes(), text.as_bytes(), durable)
+    if durable {
+        return dir.replace(TOPIC_FILE.as_bytes(), text.as_bytes(), true);
+    }
+    // Its contents are synced all the same: a power cut could leave the name and half of them, and
+    // a topic that cannot be opened has lost also what somebody published to it above its level.
+    dir.create_new(TOPIC_FILE.as_bytes(), text.as_bytes())
 }
 
 fn overrides(values: BTreeMap<String, toml::Value>) -> std::result::Result<Overrides, String> {

@@ -1,0 +1,62 @@
+//! What holds after a crash, and when the disk fails: whole stores with several writers, driven
+//! through a simulated disk. Each failure names its seed; `DRAVE_SEED=` runs that one alone.
+//!
+//! | file | job |
+//! |---|---|
+//! | `ledger` | what was tried, what was promised |
+//! | `work` | writers and a reader, at work on one store |
+//! | `check` | what a store holds, against the ledger |
+//! | `power` | power cuts, after every change |
+//! | `kill` | all processes killed, at every change |
+//! | `faults` | every change failing |
+//! | `model` | random work against a naive model |
+
+mod check;
+mod faults;
+mod kill;
+mod ledger;
+mod model;
+mod power;
+mod work;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::ids::TopicName;
+use crate::store::{Store, StoreOptions};
+
+fn name(text: &str) -> TopicName {
+    TopicName::new(text.as_bytes()).expect("legal")
+}
+
+/// A clock for a whole test: it stands still unless it is moved.
+fn clock() -> (Clock, Arc<AtomicU64>) {
+    let hand = Arc::new(AtomicU64::new(1_700_000_000_000));
+    (Clock::manual(Arc::clone(&hand)), hand)
+}
+
+fn open(path: &std::path::Path, create: bool, clock: &Clock, disk: Arc<Disk>) -> crate::Result<Store> {
+    Store::open_on(path, &StoreOptions { create, unsafe_fs: false, clock: clock.clone() }, disk)
+}
+
+/// The seeds to run: those given, or the one that the environment names.
+fn seeds(usual: std::ops::Range<u64>) -> Vec<u64> {
+    match std::env::var("DRAVE_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => vec![seed],
+        None => usual.collect(),
+    }
+}
+
+/// Names the case if the test fails in it.
+struct Case(String);
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "in the case: {}", self.0);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! All processes killed, at every change: what was written is there, at every level.
