@@ -375,3 +375,6 @@ impl Tailing<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
