@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::low_level::emulate_default_handler;
 
 use super::Context;
-use super::escape::escape;
+use super::escape;
 
 /// The exit statuses, as `drave --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,7 +210,7 @@ fn io_words(error: &dyn std::error::Error) -> String {
 /// Writes a line to stderr, with nothing in it that drives a terminal. When stderr is gone there
 /// is nobody to tell.
 pub(super) fn say(sentence: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", escape(sentence.as_bytes()));
+    let _ = writeln!(io::stderr().lock(), "{}", escape::escape(sentence.as_bytes()));
 }
 
 /// `--help`, `--version`, or what is wrong with the words that were typed.
@@ -229,7 +229,7 @@ pub(super) fn after_parsing(error: &clap::Error) -> ExitCode {
     let text = text.strip_prefix("error: ").map_or(text.clone(), |rest| format!("drave: {rest}"));
     let mut stderr = io::stderr().lock();
     for line in text.trim_end().split('\n') {
-        let _ = writeln!(stderr, "{}", escape(line.as_bytes()));
+        let _ = writeln!(stderr, "{}", escape::escape(line.as_bytes()));
     }
     ExitCode::from(Exit::Usage as u8)
 }

@@ -74,7 +74,7 @@ pub(crate) fn push_text(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends `"name":...` or `"name_b64":...`.
-fn push_member(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
+pub(crate) fn push_member(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {

@@ -3,27 +3,41 @@
 //! What was typed is parsed here, resolved once in [`context`], and then handed to the verb. A verb
 //! talks to `drave::engine` and returns how it ended; [`exit`] turns that into words and a status.
 
+mod confirm;
 mod context;
 mod escape;
 mod exit;
+#[cfg(test)]
+mod fake;
 mod filter;
 mod format;
+mod generate;
+mod input;
 mod json;
+mod key_path;
+mod ndjson;
 mod output;
 mod position;
+mod progress;
+mod publish;
 mod reading;
 mod replay;
 mod signals;
+mod table;
 mod tail;
 #[cfg(test)]
 mod testing;
+mod topic;
 mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, ColorChoice, Parser, Subcommand};
+
+use drave::ids::TopicName;
 
 use context::Context;
 use exit::Exit;
@@ -109,8 +123,11 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Publish(publish::Args),
     Tail(tail::Args),
     Replay(replay::Args),
+    Topic(topic::Args),
+    Generate(generate::Args),
 }
 
 /// Parses, resolves, runs, and says how it went.
@@ -126,7 +143,15 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: Command, context: &Context) -> Result {
     match command {
+        Command::Publish(args) => publish::run(args, context),
         Command::Tail(args) => tail::run(args, context),
         Command::Replay(args) => replay::run(args, context),
+        Command::Topic(args) => topic::run(args, context),
+        Command::Generate(args) => generate::run(&args),
     }
+}
+
+/// Reads a topic's name: any bytes.
+fn topic_name() -> impl TypedValueParser<Value = TopicName> {
+    OsStringValueParser::new().try_map(reading::parse_topic)
 }

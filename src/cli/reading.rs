@@ -94,7 +94,7 @@ impl Selection {
         mut records: Records<'_>,
         sink: &mut dyn Sink,
     ) -> Result<Option<Undecodable>> {
-        let count = u64::from(Records::count(&records));
+        let count = u64::from(records.len());
         let takes_all = self.filter.is_open() && self.skip == 0 && self.left.is_none_or(|left| count <= left);
         if takes_all && sink.take_all(topic, &records)? {
             self.count(count);

@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use drave::codec::Records;
 use drave::engine::{Cursor, Engine, Feed, Next};
 use drave::ids::{Offset, Place, TopicName};
 use drave::job::Job;
@@ -244,8 +243,8 @@ impl Start<'_> {
                 Next::Gap { .. } => continue,
                 Next::CaughtUp | Next::End => return Ok((passing, None)),
             };
-            if filter.is_open() && nth.is_none_or(|nth| passing + u64::from(Records::count(&records)) <= nth) {
-                passing += u64::from(Records::count(&records));
+            if filter.is_open() && nth.is_none_or(|nth| passing + u64::from(records.len()) <= nth) {
+                passing += u64::from(records.len());
                 continue;
             }
             for record in records.flatten().filter(|record| filter.accepts(record)) {

@@ -24,6 +24,7 @@
 //! from the buffer they were read into, and read back with one write of the mapped file.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::varint;
 use crate::ids::{Offset, RecordId};
@@ -420,6 +421,14 @@ fn take_bytes<'a>(bytes: &mut &'a [u8], n: u64) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+/// See [`Records::mark`].
+#[derive(Clone, Debug)]
+pub struct RecordsMark {
+    rest: Records<'static>,
+    table: Range<usize>,
+    values: Range<usize>,
+}
+
 /// The records of a frame, or of a part of it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
@@ -452,6 +461,35 @@ impl<'a> Records<'a> {
         Ok(Records { next_offset: base, end_offset, next_id: Some(base_id), count, plain, table, values: rest })
     }
 
+    /// Remembers what is left, so that [`Records::resume`] can go on with it later.
+    #[must_use]
+    pub fn mark(&self, body: &[u8]) -> RecordsMark {
+        let at = |part: &[u8]| {
+            let from = (part.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+            from..from + part.len()
+        };
+        let (table, values) = (at(self.table), at(self.values));
+        let rest = Records {
+            next_offset: self.next_offset,
+            end_offset: self.end_offset,
+            next_id: self.next_id,
+            count: self.count,
+            plain: self.plain,
+            table: &[],
+            values: &[],
+        };
+        RecordsMark { rest, table, values }
+    }
+
+    /// The records that were left when `mark` was made of the same `body`.
+    #[must_use]
+    pub fn resume(body: &'a [u8], mark: &RecordsMark) -> Records<'a> {
+        let part = |range: &Range<usize>| body.get(range.clone()).unwrap_or_default();
+        let mut records: Records<'a> = mark.rest.clone();
+        (records.table, records.values) = (part(&mark.table), part(&mark.values));
+        records
+    }
+
     /// The offset of the next record, or a lower one if records before it were compacted away.
     #[must_use]
     pub fn next_offset(&self) -> Offset {
@@ -466,8 +504,14 @@ impl<'a> Records<'a> {
 
     /// How many records are left.
     #[must_use]
-    pub fn count(&self) -> u32 {
+    pub fn len(&self) -> u32 {
         self.count
+    }
+
+    /// Whether none is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// The bytes that the default output prints for all records that are left, if every one of
@@ -493,6 +537,17 @@ impl<'a> Records<'a> {
         self.count -= rest.count;
         self.end_offset = until;
         Ok(())
+    }
+
+    /// The ID of the last record; `None` when there are none, or an entry does not follow the drawing.
+    #[must_use]
+    pub fn last_id(&self) -> Option<RecordId> {
+        let mut records = self.clone();
+        let mut last = None;
+        while let Some(record) = records.next() {
+            last = Some(record.ok()?.id);
+        }
+        last
     }
 
     fn skip_below(&mut self, from: Offset) -> Result<(), Malformed> {

@@ -237,6 +237,13 @@ pub fn parse(bytes: &[u8], salt: u32, position: u64) -> Parsed<'_> {
     Parsed::Frame(Frame { header, body: &frame[HEADER_BYTES..] })
 }
 
+/// A frame that [`parse`] has verified before, at the same place, without verifying it again.
+#[must_use]
+pub fn verified(bytes: &[u8], position: u64) -> Option<Frame<'_>> {
+    let header = FrameHeader::read(bytes.first_chunk::<HEADER_BYTES>()?, position).ok()?;
+    Some(Frame { body: bytes.get(HEADER_BYTES..header.length as usize)?, header })
+}
+
 /// The first place at or after `from` in `bytes` where a whole valid frame begins; `bytes` begin at
 /// `position` of their segment.
 #[must_use]
@@ -256,14 +263,30 @@ impl<'a> Frame<'a> {
     where
         'a: 's,
     {
-        let header = &self.header;
-        let body: &'s [u8] = if header.zstd {
+        let header = self.header;
+        Records::new(self.body(scratch)?, header.base, header.span, header.count, header.base_id, header.plain)
+    }
+
+    /// The frame's body as it is stored.
+    #[must_use]
+    pub fn stored_body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The frame's body without compression; it is unpacked into `scratch` if it is compressed.
+    ///
+    /// # Errors
+    /// When it does not unpack.
+    pub fn body<'s>(&self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], Malformed>
+    where
+        'a: 's,
+    {
+        if self.header.zstd {
             unpack(self.body, scratch)?;
-            scratch
+            Ok(scratch)
         } else {
-            self.body
-        };
-        Records::new(body, header.base, header.span, header.count, header.base_id, header.plain)
+            Ok(self.body)
+        }
     }
 
     /// The new log start that a [`FrameKind::LogStart`] frame holds.

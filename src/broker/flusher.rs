@@ -1,0 +1,107 @@
+//! Syncs in the background: what `async` owes within its flush interval, and what a publisher wants
+//! begun while it goes on writing. One thread, started when it is first needed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tracing::warn;
+
+use crate::job::Job;
+use crate::log::Log;
+
+/// The background thread and its orders.
+#[derive(Debug, Default)]
+pub struct Flusher {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    orders: Mutex<Orders>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    /// By address of the log, which lives as long as its order.
+    due: HashMap<usize, (Instant, Arc<Log>)>,
+    stop: bool,
+}
+
+impl Flusher {
+    /// Has everything that is in `log` by then synced at `when`, or before.
+    pub fn order(&self, log: &Arc<Log>, when: Instant) {
+        self.start();
+        let mut orders = lock(&self.shared.orders);
+        let order = orders.due.entry(Arc::as_ptr(log) as usize).or_insert_with(|| (when, Arc::clone(log)));
+        // The first one stands: it covers what comes later too, as long as it has not run.
+        if order.0 > when {
+            order.0 = when;
+        }
+        self.shared.changed.notify_one();
+    }
+
+    fn start(&self) {
+        let mut thread = lock(&self.thread);
+        if thread.is_none() {
+            let shared = Arc::clone(&self.shared);
+            let spawned = std::thread::Builder::new().name("flusher".to_owned()).spawn(move || shared.run());
+            match spawned {
+                Ok(handle) => *thread = Some(handle),
+                // Settling and closing sync by themselves; only the window is longer.
+                Err(error) => warn!(%error, "cannot start the flusher thread"),
+            }
+        }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        lock(&self.shared.orders).stop = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut orders = lock(&self.orders);
+        loop {
+            let now = Instant::now();
+            let next = orders.due.iter().min_by_key(|(_, (when, _))| *when).map(|(key, (when, _))| (*key, *when));
+            match next {
+                _ if orders.stop && next.is_none() => return,
+                Some((key, when)) if when <= now || orders.stop => {
+                    let order = orders.due.remove(&key);
+                    drop(orders);
+                    if let Some((_, log)) = order {
+                        flush(&log);
+                    }
+                    orders = lock(&self.orders);
+                }
+                Some((_, when)) => {
+                    orders = self.changed.wait_timeout(orders, when - now).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => orders = self.changed.wait(orders).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+/// Nobody waits for the outcome: a failed sync poisons the log, and the next append is told.
+fn flush(log: &Log) {
+    if let Err(error) = log.sync_to(log.log_end(), &Job::new())
+        && !log.is_gone().unwrap_or(false)
+    {
+        warn!(path = %log.path().display(), %error, "a background sync failed");
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,12 @@
+//! The one API for what happens to records: publishing and reading, across topics.
+//!
+//! A publish passes its gates in order (settings, size, level), is packed before any lock is taken,
+//! appended, and made durable as its level asks. A feed merges the logs of several topics.
+
+mod feed;
+mod flusher;
+mod publish;
+
+pub use feed::{FeedGap, FeedWaker, Fed, TopicFeed};
+pub use flusher::Flusher;
+pub use publish::{Level, TopicPublisher};

@@ -1,0 +1,159 @@
+//! Publishing to one topic.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Flusher;
+use crate::codec::Batch;
+use crate::codec::frame::Packed;
+use crate::config::{Durability, TopicSettings};
+use crate::error::{Error, Result};
+use crate::ids::{Offset, TopicName};
+use crate::job::Job;
+use crate::log::{Appended, Mode};
+use crate::store::{Store, Topic};
+
+/// A topic can be deleted under a publisher, and the next one too; at some point it is a fight.
+const REOPEN_MAX: usize = 16;
+
+/// What a publisher asks for.
+#[derive(Clone, Debug)]
+pub struct Level {
+    /// A level above the topic's; `None` = the topic's.
+    pub durability: Option<Durability>,
+    /// Whether a missing topic is made.
+    pub create: bool,
+}
+
+/// Appends to a topic, reopening it when it is deleted meanwhile.
+#[derive(Debug)]
+pub struct TopicPublisher<'s> {
+    store: &'s Store,
+    flusher: &'s Flusher,
+    name: TopicName,
+    level: Level,
+    job: Job,
+    topic: Option<Arc<Topic>>,
+    /// What is written by this publisher, and has to be durable.
+    owed: Option<Offset>,
+    reached: Durability,
+}
+
+impl<'s> TopicPublisher<'s> {
+    /// Opens the topic.
+    ///
+    /// # Errors
+    /// [`Error::TopicMissing`] when it is not to be made; [`Error::DurabilityLowered`].
+    pub fn open(store: &'s Store, flusher: &'s Flusher, name: &TopicName, level: Level, job: Job) -> Result<TopicPublisher<'s>> {
+        let mut publisher = TopicPublisher {
+            store,
+            flusher,
+            name: name.clone(),
+            level,
+            job,
+            topic: None,
+            owed: None,
+            reached: Durability::None,
+        };
+        let topic = publisher.topic()?;
+        publisher.level_of(&topic.settings()?.0)?;
+        Ok(publisher)
+    }
+
+    fn topic(&mut self) -> Result<Arc<Topic>> {
+        if let Some(topic) = &self.topic {
+            return Ok(Arc::clone(topic));
+        }
+        let topic = if self.level.create {
+            self.store.topic_or_new(&self.name, &self.job)?
+        } else {
+            self.store.topic(&self.name, Mode::Write, &self.job)?
+        };
+        self.topic = Some(Arc::clone(&topic));
+        Ok(topic)
+    }
+
+    fn level_of(&self, settings: &TopicSettings) -> Result<Durability> {
+        match self.level.durability {
+            Some(asked) if asked < settings.durability => {
+                Err(Error::DurabilityLowered { asked, level: settings.durability })
+            }
+            Some(asked) => Ok(asked),
+            None => Ok(settings.durability),
+        }
+    }
+
+    /// Appends a batch: written when this returns, not yet at its level.
+    pub fn publish(&mut self, batch: &Batch<'_>, expect: Option<Offset>) -> Result<(Appended, Durability)> {
+        for _ in 0..REOPEN_MAX {
+            let topic = self.topic()?;
+            match self.publish_to(&topic, batch, expect) {
+                Err(Error::TopicGone { .. }) => {
+                    // What was owed went with the topic.
+                    (self.topic, self.owed) = (None, None);
+                }
+                other => return other,
+            }
+        }
+        Err(Error::TopicGone { path: self.store.path().to_owned() })
+    }
+
+    fn publish_to(&mut self, topic: &Arc<Topic>, batch: &Batch<'_>, expect: Option<Offset>) -> Result<(Appended, Durability)> {
+        let (settings, _) = topic.settings()?;
+        let level = self.level_of(&settings)?;
+        if batch.record_bytes_max > settings.record_bytes_max {
+            let why = format!(
+                "a record of {} bytes is larger than the topic takes (record-bytes-max is {})",
+                batch.record_bytes_max, settings.record_bytes_max
+            );
+            return Err(Error::RecordRefused { why });
+        }
+        let packed = Packed::records(batch, settings.compression);
+        let mut packed = packed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
+        let appended = topic.log().append(&mut packed, batch.ids, expect, &self.job)?;
+        self.reached = level;
+        if level > Durability::None {
+            self.owed = Some(appended.end);
+        }
+        if level == Durability::Async {
+            self.flusher.order(topic.log(), Instant::now() + settings.flush_interval);
+        }
+        Ok((appended, level))
+    }
+
+    /// Begins a sync of what is written, in the background.
+    pub fn start_sync(&mut self) {
+        if let (Some(topic), Some(_), Durability::Sync) = (&self.topic, self.owed, self.reached) {
+            self.flusher.order(topic.log(), Instant::now());
+        }
+    }
+
+    /// Waits until all that was published is at its level.
+    pub fn settle(&mut self) -> Result<()> {
+        if self.reached == Durability::Sync { self.sync() } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        let (Some(topic), Some(owed)) = (&self.topic, self.owed) else { return Ok(()) };
+        match topic.log().sync_to(owed, &self.job) {
+            // Deleted since: nobody has promised to keep it.
+            Ok(()) | Err(Error::TopicGone { .. }) => {
+                self.owed = None;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Settles, syncs what `async` still owes, and notes in the log that it is complete.
+    pub fn close(&mut self) -> Result<()> {
+        self.sync()?;
+        if self.reached > Durability::None
+            && let Some(topic) = &self.topic
+        {
+            // Evidence for a later recovery, not a promise: what hinders it here hurts nobody.
+            let _ = topic.log().mark(&self.job);
+        }
+        Ok(())
+    }
+}

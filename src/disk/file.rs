@@ -1,0 +1,125 @@
+//! Files: positioned reads and writes, sync, truncate.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::{Disk, Op, Verdict};
+use crate::error::{Error, Result};
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// An open regular file of a store.
+#[derive(Debug)]
+pub struct File {
+    fd: OwnedFd,
+    path: PathBuf,
+    disk: Arc<Disk>,
+    inode: u64,
+}
+
+impl File {
+    pub(super) fn new(fd: OwnedFd, path: PathBuf, disk: Arc<Disk>, inode: u64) -> File {
+        File { fd, path, disk, inode }
+    }
+
+    /// Where it was opened, for messages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Inode number.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    pub(super) fn disk(&self) -> &Arc<Disk> {
+        &self.disk
+    }
+
+    pub(super) fn failed(&self, action: &'static str) -> impl Fn(Errno) -> Error + '_ {
+        move |errno| Error::io(action, &self.path, errno)
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> Result<u64> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(self.failed("stat"))?;
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    /// Reads from `position` until `buffer` is full or the file ends; says how many bytes.
+    pub fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match rustix::io::pread(&self.fd, &mut buffer[done..], position + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.failed("read")(errno)),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes all parts, one after another, from `position` on. After an error any part of it may
+    /// have been written.
+    pub fn write_all_at(&self, parts: &[&[u8]], position: u64) -> Result<()> {
+        match self.disk.ask(&Op::Write { file: self.inode, position, parts }) {
+            Verdict::Go => self.write_parts(parts, position).map_err(self.failed("write")),
+            Verdict::Fail(errno) => Err(self.failed("write")(errno)),
+            Verdict::Short(bytes, errno) => {
+                let whole = parts.concat();
+                self.write_parts(&[&whole[..bytes.min(whole.len())]], position).map_err(self.failed("write"))?;
+                Err(self.failed("write")(errno))
+            }
+        }
+    }
+
+    fn write_parts(&self, parts: &[&[u8]], mut position: u64) -> rustix::io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = &mut slices[..];
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match rustix::io::pwritev(&self.fd, left, position) {
+                Ok(0) => return Err(Errno::IO),
+                Ok(n) => {
+                    IoSlice::advance_slices(&mut left, n);
+                    position += n as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the file, or extends it with zeros.
+    pub fn truncate(&self, length: u64) -> Result<()> {
+        self.disk.ask(&Op::Truncate { file: self.inode, length }).check().map_err(self.failed("truncate"))?;
+        rustix::fs::ftruncate(&self.fd, length).map_err(self.failed("truncate"))
+    }
+
+    /// Waits until the contents, and the length, are on the disk.
+    pub fn sync(&self) -> Result<()> {
+        self.disk.ask(&Op::SyncFile { file: self.inode }).check().map_err(self.failed("sync"))?;
+        rustix::fs::fdatasync(&self.fd).map_err(self.failed("sync"))
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,115 @@
+//! The one door to the operating system: directories, files, maps, shared pages, locks, waiting.
+//!
+//! No other floor names `std::fs`, and all `unsafe` of the crate lives here. Every call that changes
+//! something on the disk, and every wait, can be watched ([`Watch`]): that is how the simulation in
+//! `sim.rs` records them, lets them fail, and decides who runs next. Nothing else is known here: not
+//! what a topic is, not what the bytes mean.
+
+mod boot;
+mod dir;
+mod file;
+mod filesystem;
+mod futex;
+mod lock;
+mod map;
+mod page;
+mod sigbus;
+#[cfg(test)]
+pub(crate) mod sim;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use boot::BootId;
+pub use dir::{Dir, Entry, EntryKind, Meta};
+pub use file::{Access, File};
+pub use filesystem::check as check_filesystem;
+pub use futex::Word;
+pub use lock::LockKind;
+pub use map::Map;
+pub use page::{Page, PAGE_BYTES};
+
+/// What all files of one store have in common.
+#[derive(Debug)]
+pub struct Disk {
+    boot: BootId,
+    watch: Option<Arc<dyn Watch>>,
+}
+
+impl Disk {
+    /// This machine's disk.
+    ///
+    /// # Errors
+    /// When the kernel does not tell the boot id (no `/proc`).
+    pub fn open() -> crate::error::Result<Arc<Disk>> {
+        Ok(Arc::new(Disk { boot: BootId::current()?, watch: None }))
+    }
+
+    /// A disk in the hands of a test.
+    #[cfg(test)]
+    pub(crate) fn watched(boot: BootId, watch: Arc<dyn Watch>) -> Arc<Disk> {
+        Arc::new(Disk { boot, watch: Some(watch) })
+    }
+
+    /// The boot this process runs in.
+    #[must_use]
+    pub fn boot(&self) -> BootId {
+        self.boot
+    }
+
+    fn ask(&self, op: &Op<'_>) -> Verdict {
+        match &self.watch {
+            None => Verdict::Go,
+            Some(watch) => watch.before(op),
+        }
+    }
+
+    /// Whether a wait is to return at once, because somebody else decides who runs next.
+    fn yields(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.yields())
+    }
+}
+
+/// Sees every change before it is made, and may refuse it.
+pub(crate) trait Watch: Send + Sync + fmt::Debug {
+    /// Called before each change.
+    fn before(&self, op: &Op<'_>) -> Verdict;
+
+    /// Called in place of each wait; `true` = do not sleep.
+    fn yields(&self) -> bool;
+}
+
+/// A change of something on the disk. Files and directories are told apart by inode number.
+#[derive(Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "read by the simulation only"))]
+pub(crate) enum Op<'a> {
+    Write { file: u64, position: u64, parts: &'a [&'a [u8]] },
+    Truncate { file: u64, length: u64 },
+    SyncFile { file: u64 },
+    SyncDir { dir: u64 },
+    /// A new file or directory; its inode number is not known yet.
+    Create { dir: u64, name: &'a [u8], is_dir: bool },
+    Rename { from: u64, name: &'a [u8], to: u64, new_name: &'a [u8] },
+    Unlink { dir: u64, name: &'a [u8] },
+}
+
+/// What becomes of a change.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "made by the simulation only"))]
+pub(crate) enum Verdict {
+    /// It is made.
+    Go,
+    /// It fails with this error, and nothing happens.
+    Fail(rustix::io::Errno),
+    /// A write puts down only this many bytes, and fails with this error.
+    Short(usize, rustix::io::Errno),
+}
+
+impl Verdict {
+    fn check(self) -> rustix::io::Result<()> {
+        match self {
+            Verdict::Go => Ok(()),
+            Verdict::Fail(errno) | Verdict::Short(_, errno) => Err(errno),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Appending: one positioned write under the append lock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::head::{Head, Slot};
+use super::index::{self, IndexEntry};
+use super::locks::{self, APPEND};
+use super::recover::last_id_of;
+use super::segment::{Segment, random_salt};
+use super::{Log, LogOptions, lock_mutex};
+use crate::codec::batch::BatchIds;
+use crate::codec::frame::{self, Packed, Parsed, Placing};
+use crate::codec::segment::HEADER_BYTES;
+use crate::codec::{FrameKind, SegmentHeader};
+use crate::disk::{Access, File};
+use crate::error::{Error, Result};
+use crate::ids::{Offset, RecordId, TimestampMs};
+use crate::job::Job;
+
+/// What this process keeps open for appending.
+#[derive(Debug, Default)]
+pub(super) struct Appender {
+    active: Option<Arc<Segment>>,
+    /// The index of the active segment, once it has one.
+    index: Option<File>,
+}
+
+impl Appender {
+    /// The active segment, once this process has appended to it.
+    pub(super) fn active(&self) -> Option<&Segment> {
+        self.active.as_deref()
+    }
+}
+
+/// What an append did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The first offset.
+    pub first: Offset,
+    /// The first ID.
+    pub first_id: RecordId,
+    /// The offset after the last one: what has to be durable for this append to be.
+    pub end: Offset,
+    /// Whether a segment was sealed before it.
+    pub rolled: bool,
+}
+
+/// What is to be appended.
+#[derive(Debug)]
+pub(super) struct Request<'a, 'b> {
+    pub(super) frame: &'a mut Packed<'b>,
+    pub(super) ids: BatchIds,
+    pub(super) expect: Option<Offset>,
+}
+
+impl Log {
+    /// Appends one frame of records. It is written when this returns, and durable once
+    /// [`Log::sync_to`] has covered its end.
+    ///
+    /// # Errors
+    /// [`Error::TopicGone`]; [`Error::OffsetConflict`] when `expect` is not the next offset;
+    /// [`Error::Poisoned`] when a failed sync could not be repaired; [`Error::Busy`]. After any
+    /// error nothing of the frame is in the log.
+    pub fn append(&self, frame: &mut Packed<'_>, ids: BatchIds, expect: Option<Offset>, job: &Job) -> Result<Appended> {
+        let appended = {
+            let mut appender = lock_mutex(&self.append);
+            let head = self.head()?;
+            let _held = locks::take(head, APPEND, self, job)?;
+            self.check_in_force(head)?;
+            if head.is_poisoned() {
+                self.repair(head, &mut appender, job)?;
+            }
+            self.append_locked(head, &mut appender, Request { frame, ids, expect })?
+        };
+        if !self.options().read_durable {
+            self.announce(self.head()?);
+        }
+        Ok(appended)
+    }
+
+    /// Under the append lock: the topic is not deleted, and its page is still the one at its path.
+    pub(super) fn check_in_force(&self, head: &Head) -> Result<()> {
+        if head.is_gone() || head.page().is_lost() || !self.is_at_path(head)? {
+            return Err(Error::TopicGone { path: self.path().to_owned() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn append_locked(&self, head: &Head, appender: &mut Appender, request: Request<'_, '_>) -> Result<Appended> {
+        let options = self.options();
+        let now = self.clock.now();
+        let mut slot = self.catch_up(head, appender)?;
+        if let Some(expected) = request.expect
+            && expected != slot.log_end
+        {
+            return Err(Error::OffsetConflict { expected, next: slot.log_end });
+        }
+        let count = u64::from(request.frame.span());
+        let (first_id, last_id) = assign_ids(request.ids, slot.last_id, count, now)?;
+        let rolled = must_roll(&slot, request.frame.length(), &options, now);
+        if rolled {
+            self.roll(head, appender, &mut slot)?;
+        }
+        let segment = Arc::clone(appender.active.as_ref().expect("catch_up has opened it"));
+        let placing = Placing {
+            salt: segment.salt,
+            position: slot.end_position,
+            base: slot.log_end,
+            base_id: first_id,
+            durable: head.durable(),
+        };
+        let first = slot.log_end;
+        let length = request.frame.length();
+        head.set_writing(true);
+        if let Err(error) = segment.file.write_all_at(&request.frame.place(&placing), slot.end_position) {
+            // What was written of it lies behind the end; if it cannot be cut off now, the next
+            // appender sees that a write was not finished.
+            if segment.file.truncate(slot.end_position).is_ok() {
+                head.set_writing(false);
+            }
+            return Err(error);
+        }
+        self.note_in_index(appender, &mut slot, IndexEntry { base: first, position: placing.position, ms: first_id.ms });
+        slot.end_position += length;
+        slot.log_end = first.plus(count);
+        slot.last_id = last_id;
+        slot.entries_added += count;
+        head.publish(&slot);
+        head.set_writing(false);
+        Ok(Appended { first, first_id, end: slot.log_end, rolled })
+    }
+
+    /// Under the append lock: the state of the log, with the active segment open, and with what a
+    /// dead writer left behind the end taken in or cut off.
+    pub(super) fn catch_up(&self, head: &Head, appender: &mut Appender) -> Result<Slot> {
+        let mut slot = head.slot();
+        head.settle_words(&slot);
+        let is_open =
+            appender.active.as_ref().is_some_and(|open| open.base == slot.active_base && open.file.inode() == slot.active_inode);
+        if !is_open {
+            appender.index = None;
+            let salt = slot.active_salt;
+            let segment = Segment::open(&self.dir, slot.active_base, Access::ReadWrite, || Ok(Some(salt)))?;
+            if segment.file.inode() != slot.active_inode {
+                return Err(Error::TopicGone { path: self.path().to_owned() });
+            }
+            appender.active = Some(Arc::new(segment));
+        }
+        if head.is_writing() {
+            let segment = Arc::clone(appender.active.as_ref().expect("opened above"));
+            adopt(&segment, &mut slot)?;
+            head.publish(&slot);
+            head.set_writing(false);
+        }
+        Ok(slot)
+    }
+
+    /// Seals the active segment and begins the next.
+    pub(super) fn roll(&self, head: &Head, appender: &mut Appender, slot: &mut Slot) -> Result<()> {
+        let active = appender.active.as_ref().expect("catch_up has opened it");
+        let (epoch, epoch_start, incarnation) = match &active.header {
+            Ok(header) => (header.epoch, header.epoch_start, header.incarnation),
+            // Its header is damaged: the page knows the rest, and a start that is too low clamps
+            // nobody who is not clamped anyway.
+            Err(_) => (head.epoch(), active.base, head.incarnation()),
+        };
+        let header = SegmentHeader {
+            salt: random_salt(),
+            incarnation,
+            boot: self.dir.boot().0,
+            epoch,
+            epoch_start,
+            base: slot.log_end,
+            previous: Some(active.as_previous(slot.end_position)),
+            log_start: head.log_start(),
+            last_id: slot.last_id,
+            entries_added: slot.entries_added,
+            max_deleted_id: slot.max_deleted_id,
+            durable: head.durable(),
+            created: self.clock.now(),
+        };
+        self.begin_segment(head, appender, slot, header)
+    }
+
+    /// Makes a segment and publishes it as the active one.
+    pub(super) fn begin_segment(
+        &self,
+        head: &Head,
+        appender: &mut Appender,
+        slot: &mut Slot,
+        header: SegmentHeader,
+    ) -> Result<()> {
+        let created = header.created;
+        let segment = Segment::create(&self.dir, header)?;
+        slot.active_base = segment.base;
+        slot.active_inode = segment.file.inode();
+        slot.active_salt = segment.salt;
+        slot.active_created = created;
+        slot.end_position = HEADER_BYTES as u64;
+        slot.index_bytes = 0;
+        slot.indexed = HEADER_BYTES as u64;
+        head.publish(slot);
+        head.bump_set_generation();
+        *appender = Appender { active: Some(Arc::new(segment)), index: None };
+        Ok(())
+    }
+
+    /// The index is a hint: what cannot be written of it is left out.
+    fn note_in_index(&self, appender: &mut Appender, slot: &mut Slot, entry: IndexEntry) {
+        if entry.position - slot.indexed < index::STRIDE {
+            return;
+        }
+        if appender.index.is_none() {
+            appender.index = index::open_for_append(&self.dir, slot.active_base).ok();
+        }
+        if let Some(file) = &appender.index
+            && file.write_all_at(&[&entry.encode()], slot.index_bytes).is_ok()
+        {
+            slot.index_bytes += index::ENTRY_BYTES as u64;
+            slot.indexed = entry.position;
+        }
+    }
+
+    /// Appends "all below the durable offset is synced", if that is true of the whole log, so that
+    /// damage to its end can be told from a torn tail even without the page. Not synced itself.
+    pub fn mark(&self, job: &Job) -> Result<()> {
+        let mut appender = lock_mutex(&self.append);
+        let head = self.head()?;
+        let _held = locks::take(head, APPEND, self, job)?;
+        self.check_in_force(head)?;
+        if head.is_poisoned() || head.durable() < head.log_end() {
+            return Ok(());
+        }
+        let mut frame = Packed::control(FrameKind::Mark, 0, &[]);
+        self.append_locked(head, &mut appender, Request { frame: &mut frame, ids: BatchIds::Auto, expect: None })?;
+        Ok(())
+    }
+}
+
+fn assign_ids(ids: BatchIds, last: RecordId, count: u64, now: TimestampMs) -> Result<(RecordId, RecordId)> {
+    if count == 0 {
+        return Ok((last, last));
+    }
+    let exhausted = || Error::RecordRefused { why: "the topic has used the last possible ID".to_owned() };
+    match ids {
+        BatchIds::Explicit { first, last: end } if first > last => Ok((first, end)),
+        BatchIds::Explicit { first, .. } => {
+            Err(Error::RecordRefused { why: format!("ID {first} is not above the topic's last ID {last}") })
+        }
+        BatchIds::Auto => {
+            let first = last.next(now).ok_or_else(exhausted)?;
+            Ok((first, first.advance(count - 1).ok_or_else(exhausted)?))
+        }
+    }
+}
+
+fn must_roll(slot: &Slot, frame_bytes: u64, options: &LogOptions, now: TimestampMs) -> bool {
+    // A segment without offsets cannot be sealed: its successor would have its name.
+    if slot.log_end == slot.active_base {
+        return false;
+    }
+    let age = Duration::from_millis(now.0.saturating_sub(slot.active_created.0));
+    slot.end_position + frame_bytes > options.segment_bytes || age >= options.segment_age
+}
+
+/// Takes in whole frames that a writer wrote and did not live to publish; cuts off the rest.
+fn adopt(segment: &Segment, slot: &mut Slot) -> Result<()> {
+    let length = segment.file.len()?;
+    if length <= slot.end_position {
+        return Ok(());
+    }
+    let mut bytes = vec![0; usize::try_from(length - slot.end_position).unwrap_or(usize::MAX).min(frame::FRAME_BYTES_MAX)];
+    let n = segment.file.read_at(&mut bytes, slot.end_position)?;
+    if let Parsed::Frame(frame) = frame::parse(&bytes[..n], segment.salt, slot.end_position)
+        && frame.header.base == slot.log_end
+        && (frame.header.count == 0 || frame.header.base_id > slot.last_id)
+    {
+        slot.end_position = frame.header.end_position();
+        slot.log_end = frame.header.end();
+        slot.entries_added += u64::from(frame.header.count);
+        if frame.header.count > 0 {
+            slot.last_id = last_id_of(&frame);
+        }
+    }
+    segment.file.truncate(slot.end_position)
+}

@@ -1,0 +1,90 @@
+//! Taking the locks of a log, with a limit.
+
+use std::time::{Duration, Instant};
+
+use super::Log;
+use super::head::{self, Head};
+use crate::disk::LockKind;
+use crate::error::{Error, Result};
+use crate::job::Job;
+
+/// How long a lock is waited for. Scripts rather fail than hang; an append takes microseconds, a
+/// sync on a bad day a second.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+
+/// Sleeps between tries end early when the lock is given back; when its holder died nobody says so,
+/// and this is how long it takes to notice.
+const NOTICE_DEATH: Duration = Duration::from_millis(10);
+
+/// Which lock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lock {
+    pub(super) byte: u64,
+    what: &'static str,
+    word_at: Option<usize>,
+    holder_at: usize,
+}
+
+pub(super) const APPEND: Lock = Lock {
+    byte: head::APPEND_BYTE,
+    what: "the append lock",
+    word_at: Some(head::APPEND_WORD_AT),
+    holder_at: head::APPEND_HOLDER_AT,
+};
+pub(super) const SYNC: Lock =
+    Lock { byte: head::SYNC_BYTE, what: "the sync lock", word_at: None, holder_at: head::SYNC_HOLDER_AT };
+pub(super) const MAINTENANCE: Lock = Lock {
+    byte: head::MAINTENANCE_BYTE,
+    what: "the maintenance lock",
+    word_at: Some(head::MAINTENANCE_WORD_AT),
+    holder_at: head::MAINTENANCE_HOLDER_AT,
+};
+
+/// A lock that is given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    head: &'a Head,
+    lock: Lock,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.head.page().store(self.lock.holder_at, 0);
+        // Unlocking fails only for a descriptor that is not open.
+        let _ = self.head.file().unlock(self.lock.byte);
+        if let Some(at) = self.lock.word_at {
+            self.head.page().word(at).ring();
+        }
+    }
+}
+
+pub(super) fn try_take<'a>(head: &'a Head, lock: Lock) -> Result<Option<Held<'a>>> {
+    if !head.file().try_lock(lock.byte, LockKind::Exclusive)? {
+        return Ok(None);
+    }
+    head.page().store(lock.holder_at, u64::from(std::process::id()));
+    Ok(Some(Held { head, lock }))
+}
+
+pub(super) fn take<'a>(head: &'a Head, lock: Lock, log: &Log, job: &Job) -> Result<Held<'a>> {
+    if let Some(held) = try_take(head, lock)? {
+        return Ok(held);
+    }
+    let began = Instant::now();
+    loop {
+        let word = head.page().word(lock.word_at.unwrap_or(head::APPEND_WORD_AT));
+        let seen = word.read();
+        if let Some(held) = try_take(head, lock)? {
+            return Ok(held);
+        }
+        let waited = began.elapsed();
+        if waited >= LIMIT {
+            let holder = u32::try_from(head.page().load(lock.holder_at)).ok().filter(|pid| *pid != 0);
+            return Err(Error::Busy { what: lock.what, path: log.path().to_owned(), holder, waited });
+        }
+        if job.is_late() {
+            return Err(Error::TimedOut);
+        }
+        word.sleep(seen, job.at_most(NOTICE_DEATH));
+    }
+}

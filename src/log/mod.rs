@@ -1,0 +1,292 @@
+//! One topic's log: a directory of segments and a shared page, appended to by many processes.
+//!
+//! What it promises: a record that was acknowledged is there, at its level; nothing at or below the
+//! log end is ever overwritten or cut; every byte that is handed out has had its checksum verified.
+//! It knows no topic names and no settings files: its options come from above.
+//!
+//! Lock order: maintenance, append, sync. Each has a mutex before it, since threads share locks.
+//!
+//! | file | job |
+//! |---|---|
+//! | `head` | the shared page: its layout, and who may believe it |
+//! | `locks` | taking the locks, with a limit |
+//! | `segment` | segment files, their headers, the set of them |
+//! | `index` | the sparse index of a segment |
+//! | `walk` | from frame to frame, over rubbish |
+//! | `open` | opening a log, or making one |
+//! | `recover` | what a crash left, and making it good |
+//! | `append`, `sync`, `trim` | what writers do |
+//! | `repair` | after a failed sync |
+//! | `read` | what readers do |
+//! | `bell` | waking those who wait for many logs |
+//! | `inspect` | looking at files, whatever state they are in |
+
+mod append;
+mod bell;
+mod head;
+mod index;
+pub mod inspect;
+mod locks;
+mod mend;
+mod open;
+mod read;
+mod recover;
+mod repair;
+mod segment;
+mod sync;
+mod trim;
+mod walk;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::disk::Dir;
+use crate::error::{Error, Result};
+use crate::ids::{Epoch, Incarnation, Offset};
+use crate::job::Job;
+
+pub use append::Appended;
+pub use bell::Bell;
+pub use head::HEAD;
+pub use mend::Mended;
+pub use open::{Mode, Opening};
+pub use read::{GapReason, LogGap, LogReader, Step};
+pub use recover::Recovered;
+pub use trim::TrimmedLog;
+
+use append::Appender;
+use head::Head;
+use recover::Survey;
+use sync::Syncer;
+
+/// What the log needs to know of a topic's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Whether readers see only what is durable.
+    pub read_durable: bool,
+    /// A segment that would grow beyond this is sealed.
+    pub segment_bytes: u64,
+    /// A segment older than this is sealed.
+    pub segment_age: Duration,
+}
+
+/// An open log. Threads may share it.
+#[derive(Debug)]
+pub struct Log {
+    /// The directories above, nearest first: a new log's name is durable once they are synced.
+    parents: Vec<Arc<Dir>>,
+    name: Vec<u8>,
+    dir: Dir,
+    clock: Clock,
+    options: RwLock<LogOptions>,
+    bell: Option<Arc<Bell>>,
+    state: State,
+    maintain: Mutex<()>,
+    append: Mutex<Appender>,
+    sync: Mutex<Syncer>,
+}
+
+/// Where a log's state is known from.
+#[derive(Debug)]
+enum State {
+    /// The shared page, which is believed.
+    Live(Head),
+    /// A walk over the files, by a reader that found no believable page and may not make one.
+    Walked(Box<Survey>),
+}
+
+impl Log {
+    /// Where it is, for messages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Takes new options, from the next call on.
+    pub fn set_options(&self, options: LogOptions) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
+    }
+
+    fn options(&self) -> LogOptions {
+        self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn head(&self) -> Result<&Head> {
+        match &self.state {
+            State::Live(head) => Ok(head),
+            State::Walked(_) => Err(Error::Unsupported { what: format!("{} was opened for reading", self.path().display()) }),
+        }
+    }
+
+    /// The shared page, if it is the source of this log's state.
+    fn live(&self) -> Option<&Head> {
+        match &self.state {
+            State::Live(head) => Some(head),
+            State::Walked(_) => None,
+        }
+    }
+
+    /// Whether this log's state is a walk over the files: it does not move, and a reader that
+    /// follows has to open the log anew to see more.
+    #[must_use]
+    pub fn is_still(&self) -> bool {
+        matches!(self.state, State::Walked(_))
+    }
+
+    /// Which life of the topic this is.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        match &self.state {
+            State::Live(head) => head.incarnation(),
+            State::Walked(survey) => survey.incarnation,
+        }
+    }
+
+    /// The next offset to be assigned.
+    #[must_use]
+    pub fn log_end(&self) -> Offset {
+        match &self.state {
+            State::Live(head) => head.log_end(),
+            State::Walked(survey) => survey.end,
+        }
+    }
+
+    /// The first offset not known to be on stable storage.
+    #[must_use]
+    pub fn durable(&self) -> Offset {
+        match &self.state {
+            State::Live(head) => head.durable(),
+            State::Walked(survey) => survey.durable.min(survey.end),
+        }
+    }
+
+    /// The first offset kept.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        match &self.state {
+            State::Live(head) => head.log_start(),
+            State::Walked(survey) => survey.log_start,
+        }
+    }
+
+    /// The epoch of the log end.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        match &self.state {
+            State::Live(head) => head.epoch(),
+            State::Walked(survey) => survey.epoch,
+        }
+    }
+
+    /// The first offset a reader may not see.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        let read_durable = self.options.read().unwrap_or_else(PoisonError::into_inner).read_durable;
+        match &self.state {
+            State::Live(head) if read_durable => head.durable().min(head.log_end()),
+            // After a walk, what is in the files is what a recovery would keep.
+            _ => self.log_end(),
+        }
+    }
+
+    /// Counts the changes of this topic's settings, so that processes notice.
+    #[must_use]
+    pub fn settings_generation(&self) -> u64 {
+        self.live().map_or(0, Head::settings_generation)
+    }
+
+    /// Says that the settings were changed.
+    pub fn settings_changed(&self) -> Result<()> {
+        let head = self.head()?;
+        head.bump_settings_generation();
+        self.announce(head);
+        Ok(())
+    }
+
+    /// Whether a sync failed and was not repaired yet.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.live().is_some_and(Head::is_poisoned)
+    }
+
+    /// Whether the topic was deleted, or the files at its path are others by now.
+    pub fn is_gone(&self) -> Result<bool> {
+        let Some(head) = self.live() else { return Ok(false) };
+        Ok(head.is_gone() || !self.is_at_path(head)?)
+    }
+
+    fn is_at_path(&self, head: &Head) -> Result<bool> {
+        let path = [&self.name[..], b"/", HEAD].concat();
+        Ok(self.parents[0].stat(&path)?.is_some_and(|meta| meta.inode == head.inode()))
+    }
+
+    /// Wakes whoever waits for this log to move.
+    fn announce(&self, head: &Head) {
+        head.tail_word().ring();
+        let bells = head.bells();
+        if bells != 0
+            && let Some(bell) = &self.bell
+        {
+            bell.ring(bells);
+        }
+    }
+
+    /// What to hand to [`Log::wait`]. Read it before looking for records.
+    #[must_use]
+    pub fn watch(&self) -> u32 {
+        self.live().map_or(0, |head| head.tail_word().read())
+    }
+
+    /// Sleeps until the high watermark may have moved since `seen` was read, at most this long.
+    pub fn wait(&self, seen: u32, at_most: Duration) {
+        match self.live() {
+            Some(head) => head.tail_word().sleep(seen, at_most),
+            None => std::thread::sleep(at_most.min(Duration::from_millis(50))),
+        }
+    }
+
+    /// Ends all running [`Log::wait`]s, in every process; each looks again and goes on waiting.
+    pub fn wake(&self) {
+        if let Some(head) = self.live() {
+            head.tail_word().wake();
+        }
+    }
+
+    /// Has every append ring `bell` too, for a reader of many logs.
+    pub fn ring_bell(&self, bell: &Bell) {
+        if let Some(head) = self.live() {
+            head.add_bell(bell.own_word());
+        }
+    }
+
+    /// Deletes the log: takes all locks, has `remove` take its name away, and tells every process
+    /// that has it open.
+    pub fn retire(&self, job: &Job, remove: impl FnOnce() -> Result<()>) -> Result<()> {
+        let head = self.head()?;
+        let _maintain = lock_mutex(&self.maintain);
+        let _maintaining = locks::take(head, locks::MAINTENANCE, self, job)?;
+        let _append = lock_mutex(&self.append);
+        let _appending = locks::take(head, locks::APPEND, self, job)?;
+        let _sync = self.sync_mutex();
+        let _syncing = self.hold_sync(head, job)?;
+        self.check_in_force(head)?;
+        remove()?;
+        head.set_gone();
+        head.durable_word().ring();
+        self.announce(head);
+        Ok(())
+    }
+}
+
+/// A mutex whose holder panicked protects nothing that the shared page does not say better.
+fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

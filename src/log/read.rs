@@ -1,0 +1,613 @@
+//! Reading: from frame to frame, across segments, over gaps that are told.
+//!
+//! Long stretches are read from a map, short ones (a follower's) by positioned reads. Both go through
+//! the checksum. A reader keeps no lock; when the set of segments or the epoch changes under it, it
+//! finds its place anew.
+
+use std::path::PathBuf;
+
+use super::index;
+use super::inspect::ends_at;
+use super::segment::{self, Segment};
+use super::{Log, State};
+use crate::codec::Frame;
+use crate::codec::FrameKind;
+use crate::codec::frame::{self, HEADER_BYTES as FRAME_HEADER_BYTES, Parsed};
+use crate::codec::segment::{HEADER_BYTES, file_name};
+use crate::disk::{Access, Map};
+use crate::error::{Error, Result};
+use crate::ids::{Epoch, Offset, Place, RecordId};
+
+/// From here on a map is cheaper than reading into a buffer: it saves a copy and costs page faults.
+const MAP_MIN: u64 = 1 << 20;
+/// What one positioned read asks for: a follower's frames are small and come a few at a time.
+const READ_BYTES: u64 = 64 << 10;
+/// So much of a map is brought in ahead of the reader at a time.
+const POPULATE_BYTES: usize = 4 << 20;
+/// So many wrong index entries are passed before the segment is walked from its beginning.
+const INDEX_TRIES: usize = 4;
+
+/// What a reader met.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// A frame, of which the offsets in `[from, until)` are wanted.
+    Frame {
+        /// The whole frame.
+        frame: Frame<'a>,
+        /// The first offset that was not handed out before.
+        from: Offset,
+        /// Where to stop.
+        until: Offset,
+    },
+    /// Offsets without records.
+    Gap(LogGap),
+    /// Everything up to the given offset has been read.
+    CaughtUp,
+}
+
+/// Offsets that hold no record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogGap {
+    /// The first of them.
+    pub from: Offset,
+    /// The first after them.
+    pub until: Offset,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Why there is a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GapReason {
+    /// Below the log start.
+    Expired,
+    /// Bytes are missing or not what was written.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, in bytes.
+        position: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// A hole that a repair left where damaged records were.
+    GivenUp,
+    /// The offsets were read before a crash took their records, and are used anew.
+    Rewound,
+}
+
+/// A place in a log, moving forward.
+#[derive(Debug)]
+pub struct LogReader {
+    next: Offset,
+    epoch: Epoch,
+    generation: Option<u64>,
+    set: Vec<Offset>,
+    current: Option<Current>,
+    all_frames: bool,
+}
+
+/// What the next step is, without borrowing the bytes yet.
+enum Advance {
+    Frame { position: u64, length: u64, from: Offset, until: Offset },
+    Gap(LogGap),
+    CaughtUp,
+    Again,
+}
+
+impl LogReader {
+    /// A reader that begins at `from`, an offset of `epoch`.
+    #[must_use]
+    pub fn new(from: Offset, epoch: Epoch) -> LogReader {
+        LogReader { next: from, epoch, generation: None, set: Vec::new(), current: None, all_frames: false }
+    }
+
+    /// A reader that is handed control frames and holes too.
+    pub(super) fn of_all_frames(from: Offset, epoch: Epoch) -> LogReader {
+        LogReader { all_frames: true, ..LogReader::new(from, epoch) }
+    }
+
+    /// The place of the next record.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { offset: self.next, epoch: self.epoch }
+    }
+
+    /// Goes elsewhere.
+    pub fn seek(&mut self, from: Offset) {
+        if from != self.next {
+            self.next = from;
+            self.current = None;
+        }
+    }
+
+    /// Reads on, up to `until` (exclusive), which must not be beyond what may be seen.
+    pub fn step(&mut self, log: &Log, until: Offset) -> Result<Step<'_>> {
+        let (position, length, from, until) = loop {
+            match self.advance(log, until)? {
+                Advance::Frame { position, length, from, until } => break (position, length, from, until),
+                Advance::Gap(gap) => return Ok(Step::Gap(gap)),
+                Advance::CaughtUp => return Ok(Step::CaughtUp),
+                Advance::Again => {}
+            }
+        };
+        let current = self.current.as_mut().expect("advance found a frame in it");
+        let bytes = current.bytes(position, length, until)?;
+        match frame::verified(bytes, position) {
+            Some(frame) => Ok(Step::Frame { frame, from, until }),
+            None => Err(Error::Damaged {
+                path: log.path().to_owned(),
+                position,
+                what: "the frame changed while it was read".to_owned(),
+            }),
+        }
+    }
+
+    /// The frame that the last step handed out, at `position`, as long as no other step was made.
+    pub fn again(&mut self, position: u64, length: u32) -> Option<Frame<'_>> {
+        let current = self.current.as_mut()?;
+        let bytes = current.bytes(position, u64::from(length), Offset::ZERO).ok()?;
+        frame::verified(bytes, position)
+    }
+
+    fn advance(&mut self, log: &Log, until: Offset) -> Result<Advance> {
+        if let Some(rewound) = self.follow_epoch(log)? {
+            return Ok(Advance::Gap(rewound));
+        }
+        let start = log.log_start();
+        if self.next < start && !self.all_frames {
+            let gap = LogGap { from: self.next, until: start, reason: GapReason::Expired };
+            self.seek(start);
+            return Ok(Advance::Gap(gap));
+        }
+        if self.next >= until {
+            return Ok(Advance::CaughtUp);
+        }
+        self.refresh(log)?;
+        if self.current.is_none() {
+            match self.locate(log, self.next)? {
+                Ok(current) => self.current = Some(current),
+                Err(gap) => return Ok(self.pass(gap, until)),
+            }
+        }
+        self.frame_at(log, until)
+    }
+
+    fn frame_at(&mut self, log: &Log, until: Offset) -> Result<Advance> {
+        let current = self.current.as_mut().expect("the caller located it");
+        let (position, expected) = (current.position, current.expected);
+        let header = match current.look(until)? {
+            Look::Frame(header) if header.base == expected => header,
+            Look::Frame(header) if header.base > expected => {
+                current.expected = header.base;
+                let what = "frames are missing before this place".to_owned();
+                let gap = current.gap(expected, header.base, position, what);
+                return Ok(self.pass(gap, until));
+            }
+            Look::Frame(_) => return self.over_bad_bytes(log, "a frame of offsets that were passed already", until),
+            Look::Bad(why) => return self.over_bad_bytes(log, why, until),
+            Look::End => return self.next_segment(log, until),
+        };
+        let (from, end, length) = (self.next, header.end(), u64::from(header.length));
+        if end <= until {
+            current.position += length;
+            current.expected = end;
+        }
+        if self.all_frames {
+            self.next = end.max(from);
+            return Ok(Advance::Frame { position, length, from, until });
+        }
+        match header.kind {
+            _ if end <= from => Ok(Advance::Again),
+            FrameKind::Records => {
+                self.next = end.min(until);
+                Ok(Advance::Frame { position, length, from, until })
+            }
+            FrameKind::Hole => {
+                self.next = end.min(until);
+                Ok(Advance::Gap(LogGap { from, until: self.next, reason: GapReason::GivenUp }))
+            }
+            FrameKind::Mark | FrameKind::LogStart => Ok(Advance::Again),
+        }
+    }
+
+    /// Tells a gap, as far as it concerns offsets that were not handed out yet.
+    fn pass(&mut self, gap: LogGap, until: Offset) -> Advance {
+        let (from, end) = (gap.from.max(self.next), gap.until.min(until));
+        if from >= end {
+            return Advance::Again;
+        }
+        self.next = end;
+        if end < gap.until {
+            // More of it will be told when it may be seen.
+            self.current = None;
+        }
+        Advance::Gap(LogGap { from, until: end, ..gap })
+    }
+
+    /// Passes bytes that are not the frame they should be.
+    fn over_bad_bytes(&mut self, log: &Log, why: &'static str, until: Offset) -> Result<Advance> {
+        let current = self.current.as_mut().expect("the caller located it");
+        let (position, expected) = (current.position, current.expected);
+        match current.resume()? {
+            Some((found, base)) => {
+                current.position = found;
+                current.expected = base;
+                let gap = current.gap(expected, base, position, why.to_owned());
+                Ok(self.pass(gap, until))
+            }
+            None => {
+                current.position = current.end()?;
+                current.bad = Some((position, why));
+                self.next_segment(log, until)
+            }
+        }
+    }
+
+    /// The current segment ends here: goes on to the next, or tells that there should be more.
+    fn next_segment(&mut self, log: &Log, until: Offset) -> Result<Advance> {
+        let current = self.current.as_ref().expect("the caller located it");
+        let (base, expected) = (current.segment.base, current.expected);
+        let (bad_position, why) = current.bad.unwrap_or((current.position, "the segment ends early"));
+        let after = self.set.partition_point(|b| *b <= base);
+        let epoch = current.segment.header.as_ref().map_or(Epoch::default(), |header| header.epoch);
+        for &successor in &self.set[after..] {
+            let header = segment::header_of(&log.dir, successor)?;
+            // Of an earlier epoch, or within what was passed: what a repair has superseded.
+            if successor < expected || header.is_some_and(|header| header.epoch < epoch) {
+                continue;
+            }
+            if successor == expected {
+                self.current = Some(self.open_segment(log, successor)?);
+                return Ok(Advance::Again);
+            }
+            let gap = current.gap(expected, successor, bad_position, why.to_owned());
+            self.current = None;
+            return Ok(self.pass_to(gap, until));
+        }
+        // The log goes on, but no file does.
+        let gap = current.gap(expected, until, bad_position, why.to_owned());
+        self.current = None;
+        Ok(self.pass_to(gap, until))
+    }
+
+    fn pass_to(&mut self, gap: LogGap, until: Offset) -> Advance {
+        let beyond = gap.until;
+        let advance = self.pass(gap, until);
+        if let Advance::Again = advance {
+            self.next = self.next.max(beyond.min(until));
+        }
+        advance
+    }
+
+    /// An epoch that began below this reader's place takes it back.
+    fn follow_epoch(&mut self, log: &Log) -> Result<Option<LogGap>> {
+        let epoch = log.epoch();
+        if epoch == self.epoch {
+            return Ok(None);
+        }
+        let clamped = log.clamp(self.place())?;
+        let before = self.next;
+        self.epoch = epoch;
+        self.current = None;
+        self.next = clamped;
+        Ok((clamped < before).then_some(LogGap { from: clamped, until: before, reason: GapReason::Rewound }))
+    }
+
+    /// Notices that segments came or went.
+    fn refresh(&mut self, log: &Log) -> Result<()> {
+        let generation = log.live().map_or(0, super::Head::set_generation);
+        if self.generation == Some(generation) {
+            return Ok(());
+        }
+        self.set = segment::list(&log.dir)?;
+        self.generation = Some(generation);
+        if let Some(current) = &mut self.current {
+            let name = file_name(current.segment.base);
+            let meta = log.dir.stat(name.as_bytes())?;
+            if meta.is_some_and(|meta| meta.inode == current.segment.file.inode()) {
+                current.limit = limit_of(log, &self.set, &current.segment)?;
+            } else {
+                self.current = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the frame that holds `offset`.
+    fn locate(&mut self, log: &Log, offset: Offset) -> Result<Result<Current, LogGap>> {
+        let mut count = self.set.partition_point(|base| *base <= offset);
+        if count >= 2 {
+            // A segment of an epoch that a recovery ended is no longer part of the log.
+            let epoch = |index: usize| segment::header_of(&log.dir, self.set[index]);
+            if let (Some(own), Some(before)) = (epoch(count - 1)?, epoch(count - 2)?)
+                && own.epoch < before.epoch
+            {
+                count -= 1;
+            }
+        }
+        let Some(&base) = self.set[..count].last() else {
+            let until = self.set.first().copied().unwrap_or(Offset(u64::MAX));
+            let path = log.path().join(file_name(offset));
+            let reason = GapReason::Damaged { path, position: 0, what: "the segment is missing".to_owned() };
+            return Ok(Err(LogGap { from: offset, until, reason }));
+        };
+        let mut current = match self.open_segment(log, base) {
+            Ok(current) => current,
+            Err(Error::Damaged { path, position, what }) => {
+                let until = self.set.get(count).copied().unwrap_or(Offset(u64::MAX));
+                let reason = GapReason::Damaged { path, position, what };
+                return Ok(Err(LogGap { from: offset, until, reason }));
+            }
+            Err(error) => return Err(error),
+        };
+        let entries = index::load(&log.dir, base)?;
+        for entry in index::before_offset(&entries, offset).take(INDEX_TRIES) {
+            if current.is_frame(entry.position, entry.base)? {
+                (current.position, current.expected) = (entry.position, entry.base);
+                break;
+            }
+        }
+        Ok(Ok(current))
+    }
+
+    fn open_segment(&self, log: &Log, base: Offset) -> Result<Current> {
+        let spare_salt = || spare_salt(log, &self.set, base);
+        let segment = Segment::open(&log.dir, base, Access::Read, spare_salt)?;
+        let limit = limit_of(log, &self.set, &segment)?;
+        Ok(Current {
+            segment,
+            position: HEADER_BYTES as u64,
+            expected: base,
+            limit,
+            map: None,
+            populated: 0,
+            buffer: Vec::new(),
+            buffer_at: 0,
+            buffer_until: Offset::ZERO,
+            bad: None,
+        })
+    }
+
+    /// Where in its segment the frame that begins at `offset` lies.
+    pub(super) fn position_of(&mut self, log: &Log, offset: Offset) -> Result<u64> {
+        self.set = segment::list(&log.dir)?;
+        let until = log.log_end();
+        let mut current = match self.locate(log, offset)? {
+            Ok(current) => current,
+            Err(gap) => return Err(gap.into_error(log)),
+        };
+        loop {
+            match current.look(until)? {
+                Look::Frame(header) if header.base < offset => {
+                    current.position += u64::from(header.length);
+                    current.expected = header.end();
+                }
+                Look::Bad(_) if current.expected < offset => match current.resume()? {
+                    Some((position, base)) => (current.position, current.expected) = (position, base),
+                    None => return Ok(current.position),
+                },
+                Look::Frame(_) | Look::Bad(_) | Look::End => return Ok(current.position),
+            }
+        }
+    }
+}
+
+impl LogGap {
+    fn into_error(self, log: &Log) -> Error {
+        match self.reason {
+            GapReason::Damaged { path, position, what } => Error::Damaged { path, position, what },
+            _ => Error::Damaged { path: log.path().to_owned(), position: 0, what: "records are missing".to_owned() },
+        }
+    }
+}
+
+/// The salt of a segment whose header is damaged: its successor and the page know it too.
+fn spare_salt(log: &Log, set: &[Offset], base: Offset) -> Result<Option<u32>> {
+    if let Some(previous) = previous_of_successor(log, set, base)? {
+        return Ok(Some(previous.salt));
+    }
+    Ok(log.active_salt(base))
+}
+
+/// Where a segment ends, if its successor says so: what lies behind is not part of the log.
+fn limit_of(log: &Log, set: &[Offset], segment: &Segment) -> Result<Option<u64>> {
+    if let State::Walked(survey) = &log.state
+        && let Some((last, end_position)) = survey.last_segment()
+        && last == segment.base
+    {
+        return Ok(Some(end_position));
+    }
+    Ok(ends_at(segment, previous_of_successor(log, set, segment.base)?))
+}
+
+fn previous_of_successor(log: &Log, set: &[Offset], base: Offset) -> Result<Option<crate::codec::segment::Previous>> {
+    let Some(&successor) = set.get(set.partition_point(|b| *b <= base)) else { return Ok(None) };
+    let header = segment::header_of(&log.dir, successor)?;
+    Ok(header.and_then(|header| header.previous).filter(|previous| previous.base == base))
+}
+
+/// The segment a reader is in.
+#[derive(Debug)]
+struct Current {
+    segment: Segment,
+    /// Where the next frame begins.
+    position: u64,
+    /// Its base offset.
+    expected: Offset,
+    limit: Option<u64>,
+    map: Option<Map>,
+    populated: usize,
+    buffer: Vec<u8>,
+    buffer_at: u64,
+    /// Bytes of frames at or above this offset may not have been final when they were read.
+    buffer_until: Offset,
+    /// Where the unreadable rest of the segment begins, and why.
+    bad: Option<(u64, &'static str)>,
+}
+
+enum Look {
+    Frame(crate::codec::FrameHeader),
+    Bad(&'static str),
+    End,
+}
+
+impl Current {
+    fn end(&self) -> Result<u64> {
+        let length = self.segment.file.len()?;
+        Ok(self.limit.map_or(length, |limit| limit.min(length)))
+    }
+
+    fn gap(&self, from: Offset, until: Offset, position: u64, what: String) -> LogGap {
+        let path = self.segment.file.path().to_owned();
+        LogGap { from, until, reason: GapReason::Damaged { path, position, what } }
+    }
+
+    /// Verifies the frame at the current position.
+    fn look(&mut self, until: Offset) -> Result<Look> {
+        let (salt, position) = (self.segment.salt, self.position);
+        if self.limit.is_some_and(|limit| position >= limit) {
+            return Ok(Look::End);
+        }
+        let mut need = FRAME_HEADER_BYTES as u64;
+        loop {
+            let bytes = self.bytes(position, need, until)?;
+            if bytes.is_empty() {
+                return Ok(Look::End);
+            }
+            match frame::parse(bytes, salt, position) {
+                Parsed::Frame(frame) => return Ok(Look::Frame(frame.header)),
+                Parsed::Incomplete(whole) if whole as u64 > need && bytes.len() >= FRAME_HEADER_BYTES => need = whole as u64,
+                Parsed::Incomplete(_) => return Ok(Look::Bad("a frame is cut off")),
+                Parsed::Bad(why) => return Ok(Look::Bad(why)),
+            }
+        }
+    }
+
+    /// The bytes from `position` on: at least `need` of them, unless the segment ends before.
+    fn bytes(&mut self, position: u64, need: u64, until: Offset) -> Result<&[u8]> {
+        let wanted = position + need;
+        let mapped = self.map.as_ref().is_some_and(|map| wanted <= map.len() as u64);
+        if !mapped {
+            let held = self.buffer_at + self.buffer.len() as u64;
+            let is_final = self.expected < self.buffer_until;
+            if is_final && position >= self.buffer_at && wanted <= held {
+                return Ok(&self.buffer[(position - self.buffer_at) as usize..]);
+            }
+            let end = self.end()?;
+            if end.saturating_sub(position) < MAP_MIN.max(need) || end < wanted {
+                return self.read(position, need, end, until);
+            }
+            self.map = Some(Map::new(&self.segment.file, end)?);
+            self.populated = 0;
+            self.buffer = Vec::new();
+        }
+        let map = self.map.as_ref().expect("mapped before, or just now");
+        let at = position as usize;
+        if at + need as usize > self.populated {
+            let ahead = POPULATE_BYTES.max(need as usize);
+            map.populate(at, ahead);
+            self.populated = at + ahead;
+        }
+        Ok(&map[at..])
+    }
+
+    fn read(&mut self, position: u64, need: u64, end: u64, until: Offset) -> Result<&[u8]> {
+        let length = need.max(READ_BYTES).min(end.saturating_sub(position));
+        self.buffer.resize(usize::try_from(length).expect("a frame fits into memory"), 0);
+        let n = self.segment.file.read_at(&mut self.buffer, position)?;
+        self.buffer.truncate(n);
+        (self.buffer_at, self.buffer_until) = (position, until);
+        Ok(&self.buffer)
+    }
+
+    /// Whether a frame with this base offset lies there.
+    fn is_frame(&mut self, position: u64, base: Offset) -> Result<bool> {
+        let before = (self.position, self.expected);
+        if position < HEADER_BYTES as u64 || position >= self.end()? {
+            return Ok(false);
+        }
+        (self.position, self.expected) = (position, base);
+        let found = matches!(self.look(Offset::ZERO)?, Look::Frame(header) if header.base == base);
+        (self.position, self.expected) = before;
+        Ok(found)
+    }
+
+    /// The next whole frame behind bad bytes that does not go back, and its base offset.
+    fn resume(&mut self) -> Result<Option<(u64, Offset)>> {
+        let end = self.end()?;
+        if self.position + 1 >= end {
+            return Ok(None);
+        }
+        self.buffer.clear();
+        let map = Map::new(&self.segment.file, end)?;
+        let mut walk = super::walk::Walk::new(&map, self.segment.salt, self.position, self.expected);
+        Ok(match walk.step() {
+            super::walk::Found::Bad { next, .. } => next,
+            // It reads well now: it was being looked at through bytes that were not final.
+            super::walk::Found::Frame(frame) => Some((self.position, frame.header.base)),
+            super::walk::Found::End => None,
+        })
+    }
+}
+
+impl Log {
+    /// Where a place kept from before lies now: at the start of a later epoch, if one starts at or
+    /// below it.
+    pub fn clamp(&self, place: Place) -> Result<Offset> {
+        let mut clamped = place.offset;
+        if let State::Walked(survey) = &self.state
+            && survey.epoch > place.epoch
+        {
+            clamped = clamped.min(survey.epoch_start());
+        }
+        if self.epoch() <= place.epoch {
+            return Ok(clamped);
+        }
+        for base in segment::list(&self.dir)?.into_iter().rev() {
+            match segment::header_of(&self.dir, base)? {
+                Some(header) if header.epoch > place.epoch => clamped = clamped.min(header.epoch_start),
+                Some(_) => break,
+                None => {}
+            }
+        }
+        Ok(clamped)
+    }
+
+    /// The first offset whose record's ID is not below `id`; the high watermark if there is none.
+    pub fn find(&self, id: RecordId) -> Result<Offset> {
+        let (start, end) = (self.log_start(), self.high_watermark());
+        let set = segment::list(&self.dir)?;
+        let last_id_before = |base: &Offset| segment::header_of(&self.dir, *base).map(|h| h.map_or(RecordId::ZERO, |h| h.last_id));
+        let (mut low, mut high) = (0, set.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if last_id_before(&set[middle])? < id { low = middle + 1 } else { high = middle }
+        }
+        let Some(&base) = set[..low].last() else { return Ok(start.min(end)) };
+        let mut reader = LogReader::new(base.max(start), self.epoch());
+        let entries = index::load(&self.dir, base)?;
+        if let Some(entry) = index::before_id(&entries, id).next()
+            && entry.base > start
+            && entry.base < end
+        {
+            reader.seek(entry.base);
+        }
+        let mut scratch = Vec::new();
+        loop {
+            match reader.step(self, end)? {
+                Step::CaughtUp => return Ok(end),
+                Step::Gap(_) => {}
+                Step::Frame { frame, from, until } => {
+                    let Ok(mut records) = frame.records(&mut scratch) else { continue };
+                    if records.narrow(from, until).is_err() {
+                        continue;
+                    }
+                    if let Some(found) = records.flatten().find(|record| record.id >= id) {
+                        return Ok(found.offset);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! After a failed sync: nobody knows which of the bytes that were not durable are on the disk, and
+//! asking the kernel again would not tell. So they are read back, checked, written into a new
+//! segment, and that is synced. Only then may anything be acknowledged again.
+
+use std::ops::Range;
+
+use tracing::warn;
+
+use super::append::Appender;
+use super::head::{Head, Slot};
+use super::read::LogReader;
+use super::segment::{self, Segment, random_salt};
+use super::{Log, Step};
+use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
+use crate::codec::{FrameKind, SegmentHeader};
+use crate::disk::File;
+use crate::error::{Error, Result};
+use crate::ids::{Epoch, Offset};
+use crate::job::Job;
+
+/// What a rewrite found.
+#[derive(Clone, Copy, Debug)]
+struct Rewritten {
+    end: Offset,
+    end_position: u64,
+    entries_lost: u64,
+}
+
+impl Log {
+    /// Rewrites what is not durable, if a sync failed. Under the append lock, like an append.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] when the rewritten records cannot be synced either: the log stays
+    /// poisoned, and the next append tries again.
+    pub(super) fn repair(&self, head: &Head, appender: &mut Appender, job: &Job) -> Result<()> {
+        let _mutex = self.sync_mutex();
+        let _held = self.hold_sync(head, job)?;
+        if !head.is_poisoned() {
+            return Ok(());
+        }
+        let mut slot = self.catch_up(head, appender)?;
+        let durable = head.durable();
+        let before = slot.log_end;
+        match self.rewrite(head, &mut slot, durable) {
+            Ok(()) => {}
+            Err(error @ (Error::Io { action: "sync", .. } | Error::Poisoned { .. })) => {
+                warn!(path = %self.path().display(), error = %error, "the repair after a failed sync failed too");
+                return Err(Error::Poisoned { path: self.path().to_owned() });
+            }
+            Err(error) => return Err(error),
+        }
+        *appender = Appender::default();
+        head.set_durable(slot.log_end);
+        head.publish(&slot);
+        head.bump_set_generation();
+        head.clear_poison();
+        head.durable_word().ring();
+        self.announce(head);
+        let records_lost = before.since(slot.log_end);
+        warn!(path = %self.path().display(), durable = durable.0, records_lost, "rewrote what a failed sync had left in doubt");
+        Ok(())
+    }
+
+    fn rewrite(&self, head: &Head, slot: &mut Slot, durable: Offset) -> Result<()> {
+        let mut reader = LogReader::of_all_frames(durable, head.epoch());
+        let (previous, epoch, epoch_start) = self.place_of_repair(&mut reader, durable, head)?;
+        let mut header = SegmentHeader {
+            salt: random_salt(),
+            incarnation: head.incarnation(),
+            boot: self.dir.boot().0,
+            epoch,
+            epoch_start,
+            base: durable,
+            previous,
+            log_start: head.log_start(),
+            last_id: slot.last_id,
+            entries_added: slot.entries_added - slot.log_end.since(durable).min(slot.entries_added),
+            max_deleted_id: slot.max_deleted_id,
+            durable,
+            created: self.clock.now(),
+        };
+        let name = format!(".repair-{:08x}", random_salt());
+        let file = self.dir.create_file(name.as_bytes())?;
+        let written = copy_frames(self, &file, &mut reader, header.salt, durable..slot.log_end).and_then(|rewritten| {
+            if rewritten.end < slot.log_end {
+                // Offsets that readers may have seen are used again from here on.
+                (header.epoch, header.epoch_start) = (Epoch(epoch.0 + 1), rewritten.end);
+            }
+            file.write_all_at(&[&header.encode()], 0)?;
+            file.sync()?;
+            Ok(rewritten)
+        });
+        let rewritten = match written {
+            Ok(rewritten) => rewritten,
+            Err(error) => {
+                let _ = self.dir.unlink(name.as_bytes());
+                return Err(error);
+            }
+        };
+        self.put_in_place(&name, durable)?;
+        slot.log_end = rewritten.end;
+        slot.end_position = rewritten.end_position;
+        slot.entries_added -= rewritten.entries_lost.min(slot.entries_added);
+        slot.active_base = durable;
+        slot.active_inode = file.inode();
+        slot.active_salt = header.salt;
+        slot.active_created = header.created;
+        slot.index_bytes = 0;
+        slot.indexed = HEADER_BYTES as u64;
+        head.set_epoch(header.epoch);
+        Ok(())
+    }
+
+    /// What the new segment says of its predecessor: the segment that holds the durable offset, or
+    /// that one's predecessor if it begins there and is replaced.
+    fn place_of_repair(&self, reader: &mut LogReader, durable: Offset, head: &Head) -> Result<(Option<Previous>, Epoch, Offset)> {
+        let bases = segment::list(&self.dir)?;
+        let holder = bases[..bases.partition_point(|base| *base <= durable)].last().copied();
+        let Some(holder) = holder else { return Ok((None, head.epoch(), durable)) };
+        let header = segment::header_of(&self.dir, holder)?;
+        let epoch = header.as_ref().map_or(head.epoch(), |header| header.epoch);
+        let epoch_start = header.as_ref().map_or(holder, |header| header.epoch_start);
+        if holder == durable {
+            return Ok((header.and_then(|header| header.previous), epoch, epoch_start));
+        }
+        let spare = head.slot().active_salt;
+        let segment = Segment::open(&self.dir, holder, crate::disk::Access::Read, || Ok(Some(spare)))?;
+        let previous = segment.as_previous(reader.position_of(self, durable)?);
+        Ok((Some(previous), epoch, epoch_start))
+    }
+
+    fn put_in_place(&self, name: &str, durable: Offset) -> Result<()> {
+        self.dir.rename(name.as_bytes(), &self.dir, file_name(durable).as_bytes())?;
+        self.dir.sync()?;
+        let unlink = |name: String| match self.dir.unlink(name.as_bytes()) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        };
+        unlink(index_name(durable))?;
+        for base in segment::list(&self.dir)?.into_iter().filter(|base| *base > durable) {
+            unlink(index_name(base))?;
+            unlink(file_name(base))?;
+        }
+        Ok(())
+    }
+}
+
+/// Copies the frames in `[from, until)` behind the room for the header; stops where they end.
+fn copy_frames(log: &Log, file: &File, reader: &mut LogReader, salt: u32, range: Range<Offset>) -> Result<Rewritten> {
+    let (from, until) = (range.start, range.end);
+    let mut end = from;
+    let mut position = HEADER_BYTES as u64;
+    let mut bytes = Vec::new();
+    let mut entries = 0;
+    loop {
+        bytes.clear();
+        match reader.step(log, until)? {
+            Step::Frame { frame, .. } if frame.header.base == end => {
+                frame.put_moved(&mut bytes, salt, position, from);
+                end = frame.header.end();
+                if frame.header.kind == FrameKind::Records {
+                    entries += u64::from(frame.header.count);
+                }
+            }
+            Step::Frame { .. } | Step::Gap(_) | Step::CaughtUp => break,
+        }
+        file.write_all_at(&[&bytes], position)?;
+        position += bytes.len() as u64;
+    }
+    Ok(Rewritten { end, end_position: position, entries_lost: until.since(from).saturating_sub(entries) })
+}

@@ -1,0 +1,96 @@
+//! Segment files: opening them, reading their headers, listing them.
+
+use crate::codec::segment::{HEADER_BYTES, ParsedHeader, Previous, VERSION, base_of, file_name};
+use crate::codec::SegmentHeader;
+use crate::disk::{Access, Dir, EntryKind, File};
+use crate::error::{Error, Result};
+use crate::ids::Offset;
+
+/// An open segment.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) base: Offset,
+    pub(super) file: File,
+    pub(super) salt: u32,
+    /// `Err` says why the header cannot be used; the salt was then found elsewhere.
+    pub(super) header: Result<SegmentHeader, &'static str>,
+}
+
+impl Segment {
+    /// Makes a segment, with its header written.
+    ///
+    /// A file of that name is what a writer left that died while rolling: nothing in it was ever
+    /// part of the log, or its base offset would be below the log end.
+    pub(super) fn create(dir: &Dir, header: SegmentHeader) -> Result<Segment> {
+        let name = file_name(header.base);
+        let file = match dir.create_file(name.as_bytes()) {
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::AlreadyExists) => {
+                dir.unlink(name.as_bytes())?;
+                dir.create_file(name.as_bytes())?
+            }
+            other => other?,
+        };
+        if let Err(error) = file.write_all_at(&[&header.encode()], 0) {
+            let _ = dir.unlink(name.as_bytes());
+            return Err(error);
+        }
+        Ok(Segment { base: header.base, file, salt: header.salt, header: Ok(header) })
+    }
+
+    /// Opens a segment. If its header is damaged, the salt comes from `spare_salt`, which is asked
+    /// only then; without one the segment cannot be read.
+    pub(super) fn open(
+        dir: &Dir,
+        base: Offset,
+        access: Access,
+        spare_salt: impl FnOnce() -> Result<Option<u32>>,
+    ) -> Result<Segment> {
+        let file = dir.open_file(file_name(base).as_bytes(), access)?;
+        let mut bytes = [0; HEADER_BYTES];
+        let n = file.read_at(&mut bytes, 0)?;
+        let why = match SegmentHeader::parse(&bytes[..n]) {
+            ParsedHeader::Header(header) if header.base == base => {
+                return Ok(Segment { base, file, salt: header.salt, header: Ok(*header) });
+            }
+            ParsedHeader::Header(_) => "the segment header belongs to another file",
+            ParsedHeader::TooNew(found) => {
+                return Err(Error::VersionTooNew { path: file.path().to_owned(), found, supported: VERSION });
+            }
+            ParsedHeader::Bad(why) => why,
+        };
+        match spare_salt()? {
+            Some(salt) => Ok(Segment { base, file, salt, header: Err(why) }),
+            None => Err(Error::Damaged { path: file.path().to_owned(), position: 0, what: why.to_owned() }),
+        }
+    }
+
+    /// How the successor's header names this segment.
+    pub(super) fn as_previous(&self, end_position: u64) -> Previous {
+        Previous { base: self.base, end_position, salt: self.salt }
+    }
+}
+
+/// The base offsets of all segments in `dir`, rising.
+pub(super) fn list(dir: &Dir) -> Result<Vec<Offset>> {
+    let mut bases: Vec<Offset> =
+        dir.list()?.iter().filter(|entry| entry.kind == EntryKind::File).filter_map(|entry| base_of(&entry.name)).collect();
+    bases.sort_unstable();
+    Ok(bases)
+}
+
+/// The header of the segment at `base`, if there is one and it can be read.
+pub(super) fn header_of(dir: &Dir, base: Offset) -> Result<Option<SegmentHeader>> {
+    match Segment::open(dir, base, Access::Read, || Ok(None)) {
+        Ok(segment) => Ok(segment.header.ok()),
+        Err(Error::Damaged { .. }) => Ok(None),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A salt that stale bytes on the disk do not have.
+pub(super) fn random_salt() -> u32 {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).expect("Linux always has random numbers once it has booted");
+    u32::from_le_bytes(bytes)
+}

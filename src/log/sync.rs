@@ -1,0 +1,163 @@
+//! Group commit, across threads and processes: one leader syncs for all who wait.
+
+use std::sync::{Arc, TryLockError};
+use std::time::Duration;
+
+use super::head::Head;
+use super::locks::{self, Held, SYNC};
+use super::segment;
+use super::{Log, lock_mutex};
+use crate::codec::segment::file_name;
+use crate::disk::{Access, File};
+use crate::error::{Error, Result};
+use crate::ids::Offset;
+use crate::job::Job;
+
+/// How long a follower waits for the leader before it tries to be one. Longer than any sync on a
+/// healthy disk; it matters only when a leader died, or could not see our records any more.
+const LEADER_LIMIT: Duration = Duration::from_millis(10);
+
+/// What this process keeps open for syncing.
+#[derive(Debug, Default)]
+pub(super) struct Syncer {
+    active: Option<(Offset, Arc<File>)>,
+}
+
+impl Log {
+    /// Waits until everything below `target` is on stable storage.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] when a sync failed, here or in another process, whose records these may
+    /// be; the system's error for the one whose sync it was.
+    pub fn sync_to(&self, target: Offset, job: &Job) -> Result<()> {
+        let head = self.head()?;
+        loop {
+            let word = head.durable_word();
+            let seen = word.read();
+            if head.durable() >= target {
+                return Ok(());
+            }
+            if head.is_poisoned() {
+                return Err(Error::Poisoned { path: self.path().to_owned() });
+            }
+            if head.is_gone() {
+                return Err(Error::TopicGone { path: self.path().to_owned() });
+            }
+            if !self.try_lead(head)? {
+                if job.is_late() {
+                    return Err(Error::TimedOut);
+                }
+                word.sleep(seen, job.at_most(LEADER_LIMIT));
+            }
+        }
+    }
+
+    /// Syncs everything that is written, for all who wait; `false` when somebody else is at it.
+    fn try_lead(&self, head: &Head) -> Result<bool> {
+        let mut syncer = match self.sync.try_lock() {
+            Ok(syncer) => syncer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+        };
+        let Some(_held) = locks::try_take(head, SYNC)? else { return Ok(false) };
+        self.sync_locked(head, &mut syncer)?;
+        Ok(true)
+    }
+
+    /// Under the sync lock.
+    fn sync_locked(&self, head: &Head, syncer: &mut Syncer) -> Result<()> {
+        if head.is_poisoned() {
+            return Err(Error::Poisoned { path: self.path().to_owned() });
+        }
+        if head.syncing() != 0 {
+            // Its setter died inside the sync, which may have failed: a second sync would not tell,
+            // since the kernel reports an error once.
+            head.poison();
+            head.set_syncing(0);
+            self.announce_durable(head);
+            return Err(Error::Poisoned { path: self.path().to_owned() });
+        }
+        // Read once: a roll during the sync must not move what this sync is said to cover.
+        let end = head.log_end();
+        let durable = head.durable();
+        if end <= durable {
+            return Ok(());
+        }
+        head.set_syncing(u64::from(std::process::id()));
+        let synced = self.sync_files(head, syncer, durable, end);
+        match synced {
+            Ok(()) => {
+                head.raise_durable(end);
+                head.set_syncing(0);
+            }
+            Err(error) if error.is_not_found() && head.is_gone() => {
+                head.set_syncing(0);
+                return Err(Error::TopicGone { path: self.path().to_owned() });
+            }
+            Err(error) => {
+                head.poison();
+                head.set_syncing(0);
+                self.announce_durable(head);
+                return Err(error);
+            }
+        }
+        self.announce_durable(head);
+        Ok(())
+    }
+
+    fn announce_durable(&self, head: &Head) {
+        head.durable_word().ring();
+        if self.options().read_durable {
+            self.announce(head);
+        }
+    }
+
+    /// Syncs every segment that holds offsets in `[durable, end)`, and the names of those that were
+    /// begun in there: their creator may have died before it could.
+    fn sync_files(&self, head: &Head, syncer: &mut Syncer, durable: Offset, end: Offset) -> Result<()> {
+        let active = head.active_base();
+        if active > durable {
+            let bases = segment::list(&self.dir)?;
+            let first = bases.partition_point(|base| *base <= durable).saturating_sub(1);
+            for base in bases[first..].iter().filter(|base| **base < end && **base != active) {
+                self.dir.open_file(file_name(*base).as_bytes(), Access::Read)?.sync()?;
+            }
+        }
+        if active < end {
+            self.active_file(head, syncer, active)?.sync()?;
+        }
+        if active >= durable {
+            self.dir.sync()?;
+            if durable == Offset::ZERO {
+                // The topic itself may be as young as its records.
+                for parent in &self.parents {
+                    parent.sync()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn active_file(&self, head: &Head, syncer: &mut Syncer, base: Offset) -> Result<Arc<File>> {
+        let inode = head.slot().active_inode;
+        if let Some((open, file)) = &syncer.active
+            && *open == base
+            && file.inode() == inode
+        {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(self.dir.open_file(file_name(base).as_bytes(), Access::Read)?);
+        syncer.active = Some((base, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// Keeps everybody else from syncing.
+    pub(super) fn hold_sync<'a>(&self, head: &'a Head, job: &Job) -> Result<Held<'a>> {
+        locks::take(head, SYNC, self, job)
+    }
+
+    /// Keeps the threads of this process from syncing while the lock itself is held.
+    pub(super) fn sync_mutex(&self) -> std::sync::MutexGuard<'_, Syncer> {
+        lock_mutex(&self.sync)
+    }
+}

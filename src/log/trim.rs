@@ -1,0 +1,104 @@
+//! Moving the log start: records below it are gone for readers at once, and whole segments of them
+//! are removed.
+
+use super::append::{Appender, Request};
+use super::head::Head;
+use super::locks::{self, APPEND, MAINTENANCE};
+use super::{Log, lock_mutex, segment};
+use crate::codec::FrameKind;
+use crate::codec::batch::BatchIds;
+use crate::codec::frame::Packed;
+use crate::codec::segment::{file_name, index_name};
+use crate::error::{Error, Result};
+use crate::ids::Offset;
+use crate::job::Job;
+
+/// What a trim did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrimmedLog {
+    /// The log start before.
+    pub from: Offset,
+    /// The log start now.
+    pub until: Offset,
+    /// Whole segments removed.
+    pub segments: u32,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Log {
+    /// Removes all records below `before`, durably. An offset below the log start changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::OffsetPastEnd`].
+    pub fn trim(&self, before: Offset, job: &Job) -> Result<TrimmedLog> {
+        let head = self.head()?;
+        let _maintain = lock_mutex(&self.maintain);
+        let _held = locks::take(head, MAINTENANCE, self, job)?;
+        let from = head.log_start();
+        let end = self.move_start(head, before, job)?;
+        // Before anything is removed: a start that a power cut forgets would make the removed
+        // segments look like damage.
+        self.sync_to(end, job)?;
+        let (segments, bytes) = self.remove_expired(head)?;
+        Ok(TrimmedLog { from, until: head.log_start(), segments, bytes })
+    }
+
+    fn move_start(&self, head: &Head, before: Offset, job: &Job) -> Result<Offset> {
+        let mut appender = lock_mutex(&self.append);
+        let _held = locks::take(head, APPEND, self, job)?;
+        self.check_in_force(head)?;
+        if head.is_poisoned() {
+            self.repair(head, &mut appender, job)?;
+        }
+        let slot = self.catch_up(head, &mut appender)?;
+        if before > slot.log_end {
+            return Err(Error::OffsetPastEnd { offset: before, end: slot.log_end });
+        }
+        if before > head.log_start() {
+            let mut frame = Packed::control(FrameKind::LogStart, 0, &before.0.to_le_bytes());
+            self.append_locked(head, &mut appender, Request { frame: &mut frame, ids: BatchIds::Auto, expect: None })?;
+            // A control frame moves no offset, so the sync that is to cover it has to be its own.
+            self.sync_control(head, &appender)?;
+            head.raise_log_start(before);
+        }
+        let mut slot = head.slot();
+        if head.log_start() == slot.log_end && slot.active_base < slot.log_end {
+            // Nothing in the active segment is kept: sealing it lets it go too.
+            self.roll(head, &mut appender, &mut slot)?;
+            // The new segment must not be lost when the old ones are removed.
+            self.sync_control(head, &appender)?;
+            self.dir.sync()?;
+        }
+        Ok(slot.log_end)
+    }
+
+    fn sync_control(&self, head: &Head, appender: &Appender) -> Result<()> {
+        let synced = appender.active().map_or(Ok(()), |segment| segment.file.sync());
+        if synced.is_err() {
+            // It may have been the sync of somebody's records that failed.
+            head.poison();
+        }
+        synced
+    }
+
+    /// Removes the segments that lie wholly below the log start.
+    fn remove_expired(&self, head: &Head) -> Result<(u32, u64)> {
+        let bases = segment::list(&self.dir)?;
+        let start = head.log_start();
+        let (mut segments, mut bytes) = (0, 0);
+        for pair in bases.windows(2).take_while(|pair| pair[1] <= start) {
+            let name = file_name(pair[0]);
+            bytes += self.dir.stat(name.as_bytes())?.map_or(0, |meta| meta.length);
+            self.dir.unlink(name.as_bytes())?;
+            match self.dir.unlink(index_name(pair[0]).as_bytes()) {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => segments += 1,
+            }
+        }
+        if segments > 0 {
+            head.bump_set_generation();
+        }
+        Ok((segments, bytes))
+    }
+}

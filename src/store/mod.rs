@@ -1,0 +1,193 @@
+//! The directory: many topics by name, their settings, cursors.
+//!
+//! What it promises: nothing leaves the directory, no link inside it is followed, and it is made
+//! only where there was nothing. It knows names and settings; records are the log's.
+//!
+//! ```text
+//!   STORE/store.toml                format version, store id, defaults
+//!   STORE/bell                      see log/bell.rs
+//!   STORE/cursors/<name>/<topic>    durable single-reader cursors
+//!   STORE/quarantine/               what `verify --repair` moved aside
+//!   STORE/topics/<escaped name>/    a topic: topic.toml, if anything differs, and its log
+//! ```
+
+mod cache;
+mod cursor;
+mod inspect;
+mod settings_file;
+mod topics;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::clock::Clock;
+use crate::config::TopicSettings;
+use crate::disk::{self, Dir, Disk};
+use crate::error::{Error, Result};
+use crate::log::Bell;
+
+pub use cursor::{CursorFile, CursorInfo, CURSOR_LIFE};
+pub use inspect::{CursorFacts, TopicFacts, file_frames};
+pub use topics::{ListedTopic, Topic};
+
+use cache::Cache;
+use settings_file::{STORE_FILE, StoreFile};
+
+pub(crate) const TOPICS: &[u8] = b"topics";
+pub(crate) const CURSORS: &[u8] = b"cursors";
+
+/// How to open a store.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Make it if its directory is absent or empty.
+    pub create: bool,
+    /// Use it though its file system is not known to be safe.
+    pub unsafe_fs: bool,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    root: Arc<Dir>,
+    topics: Arc<Dir>,
+    clock: Clock,
+    defaults: TopicSettings,
+    id: String,
+    bell: Arc<Bell>,
+    open: Mutex<Cache>,
+}
+
+impl Store {
+    /// Opens the store at `path`.
+    ///
+    /// # Errors
+    /// [`Error::StoreMissing`] when there is none and it is not to be made;
+    /// [`Error::StoreUnusable`] when something else is there.
+    pub fn open(path: &Path, options: &StoreOptions) -> Result<Store> {
+        Store::open_on(path, options, Disk::open()?)
+    }
+
+    pub(crate) fn open_on(path: &Path, options: &StoreOptions, disk: Arc<Disk>) -> Result<Store> {
+        let root = match Dir::open(path, Arc::clone(&disk)) {
+            Err(error) if error.is_not_found() && options.create => {
+                Dir::create_path(path)?;
+                Dir::sync_parent(path)?;
+                Dir::open(path, disk)?
+            }
+            Err(error) if error.is_not_found() => return Err(Error::StoreMissing { path: path.to_owned() }),
+            other => other?,
+        };
+        if !options.unsafe_fs {
+            disk::check_filesystem(&root)?;
+        }
+        let file = match settings_file::read_store(&root)? {
+            Some(file) => file,
+            None => make(&root, options)?,
+        };
+        let topics = match root.dir(TOPICS) {
+            Err(error) if error.is_not_found() && options.create => {
+                root.make_dir(TOPICS).or_else(exists_already)?;
+                root.dir(TOPICS)?
+            }
+            Err(error) if error.is_not_found() => {
+                let why = "the store has lost its topics directory; restore it from a copy".to_owned();
+                return Err(Error::StoreUnusable { path: path.to_owned(), why });
+            }
+            other => other?,
+        };
+        Ok(Store::assemble(root, topics, options, file))
+    }
+
+    /// A store whose `store.toml` cannot be used, for looking at it.
+    fn without_file(root: Dir, topics: Dir, options: &StoreOptions) -> Store {
+        Store::assemble(root, topics, options, StoreFile { id: String::new(), defaults: TopicSettings::default() })
+    }
+
+    fn assemble(root: Dir, topics: Dir, options: &StoreOptions, file: StoreFile) -> Store {
+        let root = Arc::new(root);
+        Store {
+            bell: Arc::new(Bell::new(Arc::clone(&root))),
+            topics: Arc::new(topics),
+            root,
+            clock: options.clock.clone(),
+            defaults: file.defaults,
+            id: file.id,
+            open: Mutex::new(Cache::default()),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Its random id, in hexadecimal.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What topics get that set nothing else.
+    #[must_use]
+    pub fn defaults(&self) -> &TopicSettings {
+        &self.defaults
+    }
+
+    /// The bell that appends of its topics ring.
+    #[must_use]
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn root(&self) -> &Arc<Dir> {
+        &self.root
+    }
+
+    /// The directory of its topics.
+    #[must_use]
+    pub fn topics_dir(&self) -> &Arc<Dir> {
+        &self.topics
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+/// Makes a store of a directory that holds nothing, or what an earlier try left.
+fn make(root: &Dir, options: &StoreOptions) -> Result<StoreFile> {
+    let is_left_over = |name: &[u8]| name == TOPICS || name.starts_with(b".tmp-");
+    let entries = root.list()?;
+    let foreign = entries.iter().find(|entry| !is_left_over(&entry.name));
+    if let Some(foreign) = foreign {
+        let name = String::from_utf8_lossy(&foreign.name).into_owned();
+        let why = format!("this directory is not a store, and holds other things ({name}); name a store, or an empty directory");
+        return Err(Error::StoreUnusable { path: root.path().to_owned(), why });
+    }
+    if !options.create {
+        return Err(Error::StoreMissing { path: root.path().to_owned() });
+    }
+    root.make_dir(TOPICS).or_else(exists_already)?;
+    // store.toml comes last: whoever sees it sees a whole store.
+    root.sync()?;
+    settings_file::create_store(root)?;
+    root.sync()?;
+    settings_file::read_store(root)?.ok_or_else(|| Error::StoreMissing { path: root.path().to_owned() })
+}
+
+fn exists_already(error: Error) -> Result<()> {
+    if error.io_kind() == Some(std::io::ErrorKind::AlreadyExists) { Ok(()) } else { Err(error) }
+}
+
+/// The name of the file that makes a directory a store.
+#[must_use]
+pub fn store_file_name() -> &'static str {
+    STORE_FILE
+}

@@ -1,0 +1,138 @@
+//! `store.toml` and `topic.toml`: text that a person may read, and whose defaults a person may edit.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+
+use crate::config::{Overrides, TopicSettings};
+use crate::disk::Dir;
+use crate::error::{Error, Result};
+use crate::ids::TopicName;
+
+pub(super) const STORE_FILE: &str = "store.toml";
+const TOPIC_FILE: &str = "topic.toml";
+const VERSION: u32 = 1;
+/// Far more than a person would write.
+const BYTES_MAX: usize = 1 << 20;
+
+/// What `store.toml` says.
+#[derive(Debug)]
+pub(super) struct StoreFile {
+    pub(super) id: String,
+    pub(super) defaults: TopicSettings,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreToml {
+    version: u32,
+    id: String,
+    #[serde(default)]
+    defaults: BTreeMap<String, toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TopicToml {
+    #[serde(default)]
+    name_hex: Option<String>,
+    #[serde(default)]
+    settings: BTreeMap<String, toml::Value>,
+}
+
+pub(super) fn read_store(root: &Dir) -> Result<Option<StoreFile>> {
+    let Some(bytes) = root.read(STORE_FILE.as_bytes(), BYTES_MAX)? else { return Ok(None) };
+    let wrong = |why: String| Error::StoreUnusable { path: root.path().join(STORE_FILE), why };
+    let text = String::from_utf8(bytes).map_err(|_| wrong("is not text".to_owned()))?;
+    check_version(&text, root)?;
+    let file: StoreToml = toml::from_str(&text).map_err(|error| wrong(format!("cannot be read: {}", one_line(&error))))?;
+    if file.version == 0 {
+        return Err(wrong("has format version 0, which never was".to_owned()));
+    }
+    let defaults = overrides(file.defaults).map_err(|why| wrong(format!("[defaults] {why}")))?.over(&TopicSettings::default());
+    Ok(Some(StoreFile { id: file.id, defaults }))
+}
+
+/// A newer version may have members that this drave does not know: its number is read first.
+fn check_version(text: &str, root: &Dir) -> Result<()> {
+    let version = toml::from_str::<toml::Table>(text).ok().and_then(|table| table.get("version")?.as_integer());
+    match version.map(u32::try_from) {
+        Some(Ok(found)) if found > VERSION => {
+            Err(Error::VersionTooNew { path: root.path().join(STORE_FILE), found, supported: VERSION })
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn create_store(root: &Dir) -> Result<()> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).expect("Linux always has random numbers once it has booted");
+    let mut text = format!("# A drave store. Do not change these two lines.\nversion = {VERSION}\nid = \"");
+    push_hex(&mut text, &id);
+    text.push_str("\"\n\n# What topics get that set nothing else, as in: durability = \"async\"\n[defaults]\n");
+    root.create_new(STORE_FILE.as_bytes(), text.as_bytes())
+}
+
+/// The settings of a topic that differ from the defaults, and its full name if the directory's is a
+/// hash.
+pub(super) fn read_topic(dir: &Dir) -> Result<(Option<TopicName>, Overrides)> {
+    let Some(bytes) = dir.read(TOPIC_FILE.as_bytes(), BYTES_MAX)? else { return Ok((None, Overrides::default())) };
+    let wrong = |why: String| Error::StoreUnusable { path: dir.path().join(TOPIC_FILE), why };
+    let text = String::from_utf8(bytes).map_err(|_| wrong("is not text".to_owned()))?;
+    let file: TopicToml = toml::from_str(&text).map_err(|error| wrong(format!("cannot be read: {}", one_line(&error))))?;
+    let name = match file.name_hex {
+        None => None,
+        Some(hex) => Some(parse_hex(&hex).and_then(|bytes| TopicName::new(&bytes)).ok_or_else(|| wrong("has a bad name_hex".to_owned()))?),
+    };
+    Ok((name, overrides(file.settings).map_err(wrong)?))
+}
+
+/// Writes `topic.toml`; without anything to say there is none.
+pub(super) fn write_topic(dir: &Dir, full_name: Option<&TopicName>, overrides: &Overrides, durable: bool) -> Result<()> {
+    let mut text = String::new();
+    if let Some(name) = full_name {
+        text.push_str("name_hex = \"");
+        push_hex(&mut text, name.as_bytes());
+        text.push_str("\"\n");
+    }
+    if !overrides.is_empty() {
+        text.push_str("[settings]\n");
+        for (name, value) in overrides.iter() {
+            let _ = writeln!(text, "{name} = \"{value}\"");
+        }
+    }
+    if text.is_empty() && dir.stat(TOPIC_FILE.as_bytes())?.is_none() {
+        return Ok(());
+    }
+    dir.replace(TOPIC_FILE.as_bytes(), text.as_bytes(), durable)
+}
+
+fn overrides(values: BTreeMap<String, toml::Value>) -> std::result::Result<Overrides, String> {
+    let mut overrides = Overrides::default();
+    for (name, value) in values {
+        let text = match value {
+            toml::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        overrides.set(&name, &text)?;
+    }
+    Ok(overrides)
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().replace('\n', " ")
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+}
+
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}

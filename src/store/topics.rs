@@ -1,0 +1,248 @@
+//! Topics: making, opening, listing, changing and deleting them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Store, settings_file};
+use crate::codec::name::{self, Unescaped};
+use crate::config::{Durability, Overrides, TopicSettings};
+use crate::disk::{Dir, EntryKind};
+use crate::error::{Error, Result};
+use crate::ids::{Incarnation, TopicName};
+use crate::job::Job;
+use crate::log::{Log, LogOptions, Mode, Opening};
+
+const NEW: &str = ".new-";
+const TRASH: &str = ".trash-";
+
+/// An open topic.
+#[derive(Debug)]
+pub struct Topic {
+    name: TopicName,
+    log: Arc<Log>,
+    defaults: TopicSettings,
+    settings: Mutex<Settings>,
+}
+
+#[derive(Debug)]
+struct Settings {
+    generation: u64,
+    in_force: TopicSettings,
+    overrides: Overrides,
+}
+
+/// A directory under `topics/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedTopic {
+    /// The topic's name.
+    pub name: TopicName,
+    /// Its directory's name.
+    pub file_name: Vec<u8>,
+}
+
+impl Topic {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &TopicName {
+        &self.name
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// The settings in force, read again if some process has changed them.
+    pub fn settings(&self) -> Result<(TopicSettings, Overrides)> {
+        let generation = self.log.settings_generation();
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if settings.generation != generation {
+            let (_, overrides) = settings_file::read_topic(self.log.dir())?;
+            let in_force = overrides.over(&self.defaults);
+            self.log.set_options(log_options(&in_force));
+            *settings = Settings { generation, in_force, overrides };
+        }
+        Ok((settings.in_force.clone(), settings.overrides.clone()))
+    }
+}
+
+fn log_options(settings: &TopicSettings) -> LogOptions {
+    LogOptions {
+        read_durable: settings.durability == Durability::Sync,
+        segment_bytes: settings.segment_bytes,
+        segment_age: settings.segment_age,
+    }
+}
+
+impl Store {
+    /// Opens a topic. For writing, a log that needs it is recovered first.
+    ///
+    /// # Errors
+    /// [`Error::TopicMissing`].
+    pub fn topic(&self, name: &TopicName, mode: Mode, job: &Job) -> Result<Arc<Topic>> {
+        if mode == Mode::Write
+            && let Some(topic) = self.cache().get(name)
+            && !topic.log.is_gone()?
+        {
+            return Ok(topic);
+        }
+        let file_name = name::escape(name.as_bytes());
+        let missing = |error: Error| if error.is_not_found() { Error::TopicMissing { topic: name.clone() } } else { error };
+        let dir = self.topics.dir(file_name.as_bytes()).map_err(missing)?;
+        let (full_name, overrides) = settings_file::read_topic(&dir)?;
+        if full_name.is_some_and(|full| full != *name) {
+            let why = "holds another topic whose name has the same hash; rename one of the two".to_owned();
+            return Err(Error::StoreUnusable { path: dir.path().to_owned(), why });
+        }
+        let in_force = overrides.over(&self.defaults);
+        let opening = self.opening(&in_force);
+        let log = Log::open(vec![Arc::clone(&self.topics), Arc::clone(&self.root)], file_name.as_bytes(), mode, &opening, job);
+        let log = Arc::new(log.map_err(missing)?);
+        // Read before the log was opened, so before its generation: a change in between is noticed.
+        let settings = Settings { generation: u64::MAX, in_force, overrides };
+        let topic = Topic { name: name.clone(), log, defaults: self.defaults.clone(), settings: Mutex::new(settings) };
+        let topic = Arc::new(topic);
+        topic.settings()?;
+        if mode == Mode::Write {
+            self.cache().put(&topic);
+        }
+        Ok(topic)
+    }
+
+    /// Opens a topic for writing, making it if it is missing.
+    pub fn topic_or_new(&self, name: &TopicName, job: &Job) -> Result<Arc<Topic>> {
+        loop {
+            match self.topic(name, Mode::Write, job) {
+                Err(Error::TopicMissing { .. }) => match self.create_topic(name, &Overrides::default(), false) {
+                    Ok(()) | Err(Error::TopicExists { .. }) => {}
+                    Err(error) => return Err(error),
+                },
+                other => return other,
+            }
+        }
+    }
+
+    /// Makes a topic. With `durable` it survives a power loss once this returns; without, once
+    /// something in it has been synced.
+    ///
+    /// # Errors
+    /// [`Error::TopicExists`].
+    pub fn create_topic(&self, name: &TopicName, overrides: &Overrides, durable: bool) -> Result<()> {
+        let file_name = name::escape(name.as_bytes());
+        if self.topics.stat(file_name.as_bytes())?.is_some() {
+            return Err(Error::TopicExists { topic: name.clone() });
+        }
+        let temporary = format!("{NEW}{}", random_hex());
+        self.topics.make_dir(temporary.as_bytes())?;
+        let made = self.fill(temporary.as_bytes(), name, overrides, durable);
+        let made = made.and_then(|()| self.topics.rename_new(temporary.as_bytes(), &self.topics, file_name.as_bytes()));
+        if !matches!(made, Ok(true)) {
+            let _ = self.topics.remove_dir_all(temporary.as_bytes());
+        }
+        match made {
+            Ok(true) if durable => self.topics.sync(),
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::TopicExists { topic: name.clone() }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn fill(&self, temporary: &[u8], name: &TopicName, overrides: &Overrides, durable: bool) -> Result<()> {
+        let dir = self.topics.dir(temporary)?;
+        let is_hashed = name::unescape(name::escape(name.as_bytes()).as_bytes()) == Unescaped::Hashed;
+        settings_file::write_topic(&dir, is_hashed.then_some(name), overrides, durable)?;
+        Log::create(&dir, &self.opening(&overrides.over(&self.defaults)))?;
+        if durable { dir.sync() } else { Ok(()) }
+    }
+
+    fn opening(&self, settings: &TopicSettings) -> Opening {
+        let mut incarnation = [0; 16];
+        getrandom::fill(&mut incarnation).expect("Linux always has random numbers once it has booted");
+        Opening {
+            options: log_options(settings),
+            clock: self.clock.clone(),
+            incarnation: Incarnation(incarnation),
+            bell: Some(Arc::clone(&self.bell)),
+        }
+    }
+
+    /// Changes settings; an empty value puts one back to the default. Every process notices.
+    pub fn configure_topic(&self, name: &TopicName, changes: &[(String, String)], job: &Job) -> Result<()> {
+        let topic = self.topic(name, Mode::Write, job)?;
+        let (full_name, mut overrides) = settings_file::read_topic(topic.log.dir())?;
+        for (setting, value) in changes {
+            overrides.set(setting, value).map_err(|why| Error::SettingRefused { why })?;
+        }
+        if overrides.over(&self.defaults).durability == Durability::Sync {
+            // What readers have seen must not vanish from their sight.
+            topic.log.sync_to(topic.log.log_end(), job)?;
+        }
+        settings_file::write_topic(topic.log.dir(), full_name.as_ref(), &overrides, true)?;
+        topic.log.settings_changed()
+    }
+
+    /// Removes a topic and all its records, durably. Who has it open is told.
+    ///
+    /// # Errors
+    /// [`Error::TopicMissing`].
+    pub fn delete_topic(&self, name: &TopicName, job: &Job) -> Result<()> {
+        let file_name = name::escape(name.as_bytes());
+        let trash = format!("{TRASH}{}", random_hex());
+        let topic = self.topic(name, Mode::Write, job)?;
+        topic.log.retire(job, || self.topics.rename(file_name.as_bytes(), &self.topics, trash.as_bytes()))?;
+        self.cache().forget(name);
+        self.topics.sync()?;
+        self.empty_trash()
+    }
+
+    /// Removes what deleted topics left, this one's or an earlier one's that was interrupted.
+    pub fn empty_trash(&self) -> Result<()> {
+        for entry in self.topics.list()? {
+            if entry.kind == EntryKind::Dir && entry.name.starts_with(TRASH.as_bytes()) {
+                match self.topics.remove_dir_all(&entry.name) {
+                    // Another process may be at it too.
+                    Err(error) if !error.is_not_found() => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All topics, sorted by name. Opens none of them.
+    pub fn list_topics(&self) -> Result<Vec<ListedTopic>> {
+        let mut topics = Vec::new();
+        for entry in self.topics.list()? {
+            if entry.kind != EntryKind::Dir || entry.name.starts_with(b".") {
+                continue;
+            }
+            let name = match name::unescape(&entry.name) {
+                Unescaped::Name(name) => TopicName::new(&name),
+                Unescaped::Hashed => hashed_name(&self.topics, &entry.name)?,
+                Unescaped::Foreign => None,
+            };
+            topics.extend(name.map(|name| ListedTopic { name, file_name: entry.name }));
+        }
+        topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(topics)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, super::Cache> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hashed_name(topics: &Dir, file_name: &[u8]) -> Result<Option<TopicName>> {
+    match topics.dir(file_name).and_then(|dir| settings_file::read_topic(&dir)) {
+        Ok((name, _)) => Ok(name),
+        // Deleted while it was listed.
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn random_hex() -> String {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("Linux always has random numbers once it has booted");
+    format!("{:016x}", u64::from_le_bytes(bytes))
+}
