@@ -14,6 +14,9 @@ use drave::job::Job;
 /// A record: its fields, and whether it is a null.
 pub(crate) type FakeRecord = (Vec<(Vec<u8>, Vec<u8>)>, bool);
 
+/// Told of each event.
+pub(crate) type OnEvent = Box<dyn FnMut(&str)>;
+
 /// Topics in memory.
 #[derive(Default)]
 pub(crate) struct Fake {
@@ -24,7 +27,7 @@ pub(crate) struct Fake {
     /// Whether a settle fails.
     pub(crate) breaks: RefCell<bool>,
     /// Called with each event.
-    pub(crate) on_event: RefCell<Option<Box<dyn FnMut(&str)>>>,
+    pub(crate) on_event: RefCell<Option<OnEvent>>,
 }
 
 impl Fake {
@@ -112,8 +115,7 @@ impl Publisher for FakePublisher<'_> {
         let bytes = packed.place(&placing).concat();
         let Parsed::Frame(frame) = parse(&bytes, 1, 0) else { panic!("a frame reads back") };
         let mut scratch = Vec::new();
-        let mut all = frame.records(&mut scratch).expect("well formed");
-        while let Some(record) = all.next() {
+        for record in frame.records(&mut scratch).expect("well formed") {
             let record = record.expect("well formed");
             let fields = record.fields().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
             records.push((fields, record.null));

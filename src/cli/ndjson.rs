@@ -243,13 +243,15 @@ impl<'de> Visitor<'de> for PairLists {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> (Vec<(Vec<u8>, Vec<u8>)>, bool) {
+    type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn read(line: &str) -> (Fields, bool) {
         let object = parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
         let fields = object.fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
         (fields, object.null)
     }
 
-    fn fields(list: &[(&[u8], &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn fields(list: &[(&[u8], &[u8])]) -> Fields {
         list.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
     }
 

@@ -4,7 +4,6 @@ use clap::{Args as ClapArgs, Subcommand};
 use drave::config::Overrides;
 use drave::engine::Position;
 use drave::ids::TopicName;
-use drave::units::format_size;
 
 use super::confirm::Consent;
 use super::context::Context;
@@ -212,8 +211,11 @@ fn trim(args: &Trim, context: &Context) -> Result<()> {
     }
     consent.ask(&format!("remove records {}..{before} of {topic}?", bounds.start))?;
     let trimmed = engine.trim_topic(topic, before, &context.job).in_topic(topic)?;
-    let freed = format!("{} segments, {}", trimmed.segments, format_size(trimmed.bytes));
-    context.say(&format!("{topic}: removed records {}..{} ({freed} freed)", trimmed.from, trimmed.until));
+    let freed = match trimmed.segments {
+        0 => String::new(),
+        segments => format!(" and {segments} segments, {} bytes", trimmed.bytes),
+    };
+    context.say(&format!("{topic}: removed records {}..{}{freed}", trimmed.from, trimmed.until));
     Ok(())
 }
 

@@ -207,7 +207,7 @@ impl Args {
     pub(super) fn recipe(&self, record_bytes_max: u64) -> Recipe {
         let key = match (&self.key, &self.key_separator, &self.key_from) {
             (Some(key), _, _) => Key::Fixed(key.as_bytes().to_vec()),
-            (_, Some(separator), _) => Key::Before(Finder::new(&separator.0).into_owned()),
+            (_, Some(separator), _) => Key::Before(Box::new(Finder::new(&separator.0).into_owned())),
             (_, _, Some(path)) => Key::At(path.clone()),
             (None, None, None) => Key::None,
         };

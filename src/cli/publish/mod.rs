@@ -87,7 +87,7 @@ impl<'c> Publish<'c> {
             Ok(writer) => writer,
             Err(error) => return (Err(error), Tally::default(), args.total()),
         };
-        let result = self.into_topic(args, &mut writer);
+        let result = self.append(args, &mut writer);
         // Also after a failure: what was written before it counts once it is at its level.
         let closed = writer.outlet.close();
         let result = result.and(closed).and_then(|()| writer.skipped.check());
@@ -111,7 +111,7 @@ impl<'c> Publish<'c> {
         Ok(Writer::new(outlet, args.recipe(record_bytes_max), args.noun(), args.skip_bad))
     }
 
-    fn into_topic(&self, args: &Args, writer: &mut Writer<'c>) -> Result<()> {
+    fn append(&self, args: &Args, writer: &mut Writer<'c>) -> Result<()> {
         if args.tombstone {
             writer.push_tombstone()?;
         } else if !args.messages.is_empty() {

@@ -14,7 +14,7 @@ pub(super) enum Key {
     None,
     Fixed(Vec<u8>),
     /// What stands before the first separator.
-    Before(Finder<'static>),
+    Before(Box<Finder<'static>>),
     /// A member of the record, which is JSON.
     At(KeyPath),
 }

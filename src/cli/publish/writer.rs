@@ -121,13 +121,13 @@ pub(super) struct ToTopic<'w, 'e> {
 
 enum Cut {
     Lines(Lines),
-    At(Splitter),
+    At(Box<Splitter>),
 }
 
 impl<'w, 'e> ToTopic<'w, 'e> {
     pub(super) fn new(writer: &'w mut Writer<'e>, delimiter: &[u8]) -> ToTopic<'w, 'e> {
         let is_lines = delimiter == b"\n" && writer.recipe.is_plain();
-        let cut = if is_lines { Cut::Lines(Lines::default()) } else { Cut::At(Splitter::new(delimiter)) };
+        let cut = if is_lines { Cut::Lines(Lines::default()) } else { Cut::At(Box::new(Splitter::new(delimiter))) };
         ToTopic { writer, cut }
     }
 }
