@@ -340,8 +340,7 @@ fn hold(
     let words = |malformed: crate::codec::Malformed| malformed.to_string();
     let header = frame.header;
     let body = frame.body(scratch).map_err(words)?;
-    let mut records =
-        Records::new(body, header.base, header.span, header.count, header.base_id, header.plain).map_err(words)?;
+    let mut records = Records::new(body, header.base, header.span, header.count, header.base_id, header.plain).map_err(words)?;
     records.narrow(from, until).map_err(words)?;
     match records.clone().next() {
         None => Ok(None),

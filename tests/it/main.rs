@@ -3,6 +3,8 @@
 mod generate;
 mod pipelines;
 mod publish;
+mod replay;
 mod stores;
 mod support;
+mod tail;
 mod topic;
