@@ -308,3 +308,6 @@ impl Sink for Into<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

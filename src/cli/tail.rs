@@ -374,3 +374,6 @@ impl Tailing<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,9 @@
 mod generate;
 mod pipelines;
 mod publish;
+mod replay;
 mod stores;
 mod support;
+mod tail;
 mod tidy;
 mod topic;
