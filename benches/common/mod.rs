@@ -10,10 +10,10 @@ use drave::ids::TopicName;
 use drave::job::Job;
 
 /// One line, without its newline.
-pub const LINE: [u8; 100] = [b'x'; 100];
+pub(crate) const LINE: [u8; 100] = [b'x'; 100];
 
 /// A store at `path`, with a topic `t` of this durability.
-pub fn store(path: &Path, durability: &str) -> Embedded {
+pub(crate) fn store(path: &Path, durability: &str) -> Embedded {
     let options = OpenOptions { create: true, unsafe_fs: false, clock: Clock::system() };
     let engine = Embedded::open(path, &options).expect("a store");
     let mut settings = Overrides::default();
@@ -23,16 +23,21 @@ pub fn store(path: &Path, durability: &str) -> Embedded {
 }
 
 /// The topic of every bench.
-pub fn topic() -> TopicName {
+pub(crate) fn topic() -> TopicName {
     TopicName::new(b"t").expect("a legal name")
 }
 
 /// At the topic's own level.
-pub fn options() -> PublishOptions {
+pub(crate) fn options() -> PublishOptions {
     PublishOptions { durability: None, create: false, job: Job::new() }
 }
 
 /// A directory on the disk that holds the build, not on a tmpfs.
-pub fn directory() -> tempfile::TempDir {
+pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
+}
+
+/// Whether only one quick round is wanted, as `cargo bench -- --test` asks for.
+pub(crate) fn is_quick() -> bool {
+    std::env::args().any(|argument| argument == "--test" || argument == "--quick")
 }

@@ -30,7 +30,8 @@
 
 use std::borrow::Cow;
 
-use super::batch::{Batch, Malformed, Records};
+use super::batch::{Batch, Malformed};
+use super::records::Records;
 use crate::config::{Compression, RECORD_BYTES_LIMIT};
 use crate::ids::{Offset, RecordId};
 

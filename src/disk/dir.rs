@@ -287,7 +287,7 @@ impl Dir {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX).min(bytes_max)];
+        let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(usize::MAX).min(bytes_max)];
         let n = file.read_at(&mut bytes, 0)?;
         bytes.truncate(n);
         Ok(Some(bytes))

@@ -57,7 +57,7 @@ pub(super) fn load(dir: &Dir, base: Offset) -> Result<Vec<IndexEntry>> {
         Err(error) => return Err(error),
     };
     // The largest segment has 6 MiB of index; more is not ours.
-    let length = file.len()?.min(8 << 20);
+    let length = file.length()?.min(8 << 20);
     let mut bytes = vec![0; usize::try_from(length).expect("bounded above")];
     let n = file.read_at(&mut bytes, 0)?;
     Ok(bytes[..n].chunks_exact(ENTRY_BYTES).map(IndexEntry::decode).collect())

@@ -78,7 +78,7 @@ pub fn frames(file: &File, mut each: impl FnMut(Thing) -> bool) -> Result<Segmen
         }
         ParsedHeader::Bad(why) => return Err(Error::Damaged { path: path(), position: 0, what: why.to_owned() }),
     };
-    let map = Map::new(file, file.len()?)?;
+    let map = Map::new(file, file.length()?)?;
     let mut walk = Walk::new(&map, header.salt, HEADER_BYTES as u64, header.base);
     loop {
         let thing = match walk.step() {
@@ -228,7 +228,13 @@ impl Check<'_> {
             Ok(_) => {}
             Err(why) => {
                 let what = format!("{why}; its records are readable, but not what the header alone knew");
-                self.report.findings.push(Finding { severity: Severity::Damage, path: path.clone(), position: 0, offsets: None, what });
+                self.report.findings.push(Finding {
+                    severity: Severity::Damage,
+                    path: path.clone(),
+                    position: 0,
+                    offsets: None,
+                    what,
+                });
             }
         }
         if base < self.expected {
@@ -245,7 +251,7 @@ impl Check<'_> {
     }
 
     fn frames(&mut self, segment: &Segment, previous: Option<Previous>, next: Option<Offset>) -> Result<()> {
-        let length = segment.file.len()?;
+        let length = segment.file.length()?;
         let path = segment.file.path().to_owned();
         let limit = ends_at(segment, previous).map_or(length, |limit| limit.min(length));
         let mut entries = index::load(self.log.dir(), segment.base)?;
@@ -278,7 +284,11 @@ impl Check<'_> {
         self.job.advance(limit - self.told.min(limit));
         self.told = 0;
         if limit < length && next.is_some() {
-            self.note(path.clone(), limit, format!("{} bytes behind the end of the segment, of records that were never acknowledged", length - limit));
+            self.note(
+                path.clone(),
+                limit,
+                format!("{} bytes behind the end of the segment, of records that were never acknowledged", length - limit),
+            );
         }
         self.index(segment.base, &entries, wanted)
     }
@@ -296,7 +306,11 @@ impl Check<'_> {
         let header = frame.header;
         self.report.frames += 1;
         if header.kind == FrameKind::Hole {
-            self.note(path.to_owned(), header.position, format!("records {}..{} were given up by an earlier repair", header.base, header.end()));
+            self.note(
+                path.to_owned(),
+                header.position,
+                format!("records {}..{} were given up by an earlier repair", header.base, header.end()),
+            );
         }
         if header.kind == FrameKind::Records
             && let Err(what) = self.records(frame)
@@ -311,7 +325,10 @@ impl Check<'_> {
         for record in frame.records(&mut scratch).map_err(|why| why.to_string())? {
             let record = record.map_err(|why| why.to_string())?;
             if record.id <= self.last_id && self.last_id != RecordId::ZERO {
-                return Err(format!("ID {} of record {} is not above its predecessor's {}", record.id, record.offset, self.last_id));
+                return Err(format!(
+                    "ID {} of record {} is not above its predecessor's {}",
+                    record.id, record.offset, self.last_id
+                ));
             }
             self.last_id = record.id;
             self.report.records += u64::from(record.offset >= self.start);
@@ -323,7 +340,11 @@ impl Check<'_> {
         let path = self.log.path().join(index_name(base));
         let meta = self.log.dir().stat(index_name(base).as_bytes())?;
         if let Some(entry) = wrong.iter().find(|entry| entry.base < self.end) {
-            self.note(path, entry.position, "an index entry that points at no frame; reading goes around it, --repair rebuilds".to_owned());
+            self.note(
+                path,
+                entry.position,
+                "an index entry that points at no frame; reading goes around it, --repair rebuilds".to_owned(),
+            );
         } else if meta.is_none() && wanted > 0 {
             self.note(path, 0, "the index is missing; finding places is slower, --repair rebuilds".to_owned());
         }
@@ -333,7 +354,11 @@ impl Check<'_> {
     fn foreign_files(&mut self) -> Result<()> {
         for entry in self.log.dir().list()? {
             let is_index = entry.name.strip_suffix(b".idx").is_some_and(|stem| base_of(&[stem, b".log"].concat()).is_some());
-            let is_own = entry.name == HEAD || entry.name == b"topic.toml" || entry.name == b"groups" || base_of(&entry.name).is_some() || is_index;
+            let is_own = entry.name == HEAD
+                || entry.name == b"topic.toml"
+                || entry.name == b"groups"
+                || base_of(&entry.name).is_some()
+                || is_index;
             let path = self.log.path().join(String::from_utf8_lossy(&entry.name).as_ref());
             if entry.name.windows(10).any(|window| window == b".log.torn-") {
                 self.note(path, 0, "set aside by a recovery: records that were never acknowledged".to_owned());

@@ -93,9 +93,8 @@ impl Mending<'_> {
                 before = Some(self.rewrite(base, until, next, before, appender)?);
             } else {
                 self.rebuild_index(base)?;
-                before = segment::header_of(&self.log.dir, base)?.map(|header| {
-                    (Previous { base, end_position: 0, salt: header.salt }, header)
-                });
+                before = segment::header_of(&self.log.dir, base)?
+                    .map(|header| (Previous { base, end_position: 0, salt: header.salt }, header));
             }
             expected = until;
         }
@@ -146,7 +145,7 @@ impl Mending<'_> {
     }
 
     fn copy(&mut self, old: &Segment, previous: Option<Previous>, until: Offset, new: &mut Rewrite) -> Result<()> {
-        let length = old.file.len()?;
+        let length = old.file.length()?;
         let limit = ends_at(old, previous).map_or(length, |limit| limit.min(length));
         if limit <= HEADER_BYTES as u64 {
             return Ok(());
@@ -160,7 +159,9 @@ impl Mending<'_> {
                 Found::Frame(_) | Found::End => return Ok(()),
                 Found::Bad { .. } => continue,
             };
-            if frame.header.kind == FrameKind::Records && frame.records(&mut Vec::new()).map_or(true, |mut r| r.any(|r| r.is_err())) {
+            if frame.header.kind == FrameKind::Records
+                && frame.records(&mut Vec::new()).map_or(true, |mut r| r.any(|r| r.is_err()))
+            {
                 continue;
             }
             self.hole(new, frame.header.base)?;
@@ -175,7 +176,12 @@ impl Mending<'_> {
     }
 
     /// A segment of holes where a whole one is missing.
-    fn fill_gap(&mut self, from: Offset, until: Offset, before: Option<(Previous, SegmentHeader)>) -> Result<(Previous, SegmentHeader)> {
+    fn fill_gap(
+        &mut self,
+        from: Offset,
+        until: Offset,
+        before: Option<(Previous, SegmentHeader)>,
+    ) -> Result<(Previous, SegmentHeader)> {
         let header = self.new_header(from, before);
         let (name, mut new) = self.begin(&header)?;
         self.finish(&mut new, until)?;
@@ -257,7 +263,7 @@ impl Mending<'_> {
             return Ok(());
         }
         let Ok(segment) = Segment::open(&self.log.dir, base, Access::Read, || Ok(None)) else { return Ok(()) };
-        let map = Map::new(&segment.file, segment.file.len()?)?;
+        let map = Map::new(&segment.file, segment.file.length()?)?;
         let mut walk = Walk::new(&map, segment.salt, HEADER_BYTES as u64, base);
         let mut entries: Vec<IndexEntry> = Vec::new();
         while let Found::Frame(frame) = walk.step() {
@@ -293,7 +299,8 @@ impl Mending<'_> {
     fn foreign_files(&mut self) -> Result<()> {
         for entry in self.log.dir.list()? {
             let is_index = entry.name.strip_suffix(b".idx").is_some_and(|stem| base_of(&[stem, b".log"].concat()).is_some());
-            let is_own = entry.name == HEAD || entry.name == b"topic.toml" || entry.name == b"groups" || base_of(&entry.name).is_some();
+            let is_own =
+                entry.name == HEAD || entry.name == b"topic.toml" || entry.name == b"groups" || base_of(&entry.name).is_some();
             if is_own || is_index || entry.name.starts_with(b".") || entry.kind == EntryKind::Dir {
                 continue;
             }

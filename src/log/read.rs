@@ -454,7 +454,7 @@ enum Look {
 
 impl Current {
     fn end(&self) -> Result<u64> {
-        let length = self.segment.file.len()?;
+        let length = self.segment.file.length()?;
         Ok(self.limit.map_or(length, |limit| limit.min(length)))
     }
 
@@ -578,7 +578,8 @@ impl Log {
     pub fn find(&self, id: RecordId) -> Result<Offset> {
         let (start, end) = (self.log_start(), self.high_watermark());
         let set = segment::list(&self.dir)?;
-        let last_id_before = |base: &Offset| segment::header_of(&self.dir, *base).map(|h| h.map_or(RecordId::ZERO, |h| h.last_id));
+        let last_id_before =
+            |base: &Offset| segment::header_of(&self.dir, *base).map(|h| h.map_or(RecordId::ZERO, |h| h.last_id));
         let (mut low, mut high) = (0, set.len());
         while low < high {
             let middle = low + (high - low) / 2;

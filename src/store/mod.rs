@@ -26,7 +26,7 @@ use crate::disk::{self, Dir, Disk};
 use crate::error::{Error, Result};
 use crate::log::Bell;
 
-pub use cursor::{CursorFile, CursorInfo, CURSOR_LIFE};
+pub use cursor::{CURSOR_LIFE, CursorFile, CursorInfo};
 pub use inspect::{CursorFacts, TopicFacts, file_frames};
 pub use topics::{ListedTopic, Topic};
 

@@ -1,8 +1,9 @@
-//! The binary, from outside: one file a verb.
+//! What users are promised, tried on the real binary; and the shape of the sources.
 
 mod generate;
 mod pipelines;
 mod publish;
 mod stores;
 mod support;
+mod tidy;
 mod topic;
