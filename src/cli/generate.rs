@@ -1,10 +1,11 @@
 //! `drave generate`: what `man/` and `completions/` hold.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args as ClapArgs, CommandFactory as _, Subcommand};
+use clap::{Args as ClapArgs, Command, CommandFactory as _, Subcommand};
 use clap_complete::Shell;
+use clap_mangen::Man;
 
 use super::exit::{Exit, stdout_failed};
 use super::{Cli, Result};
@@ -45,17 +46,30 @@ pub(super) fn run(args: &Args) -> Result {
     match &args.what {
         What::Man { directory: Some(directory) } => {
             let cannot = || format!("cannot write man pages into {}", directory.display());
-            clap_mangen::generate_to(Cli::command(), directory).with_context(cannot)?;
+            write_pages(&tree(), directory).with_context(cannot)?;
         }
-        What::Man { directory: None } => {
-            let page = clap_mangen::Man::new(Cli::command().disable_help_subcommand(true));
-            page.render(&mut std::io::stdout().lock()).map_err(stdout_failed)?;
-        }
+        What::Man { directory: None } => page(&tree()).render(&mut std::io::stdout().lock()).map_err(stdout_failed)?,
         What::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command().disable_help_subcommand(true), "drave", &mut script);
+            clap_complete::generate(*shell, &mut tree(), "drave", &mut script);
             std::io::Write::write_all(&mut std::io::stdout().lock(), &script).map_err(stdout_failed)?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// All commands, with the options that each has from above.
+fn tree() -> Command {
+    let mut tree = Cli::command().disable_help_subcommand(true);
+    tree.build();
+    tree
+}
+
+fn page(command: &Command) -> Man {
+    Man::new(command.clone()).source(concat!("drave ", env!("CARGO_PKG_VERSION"))).manual("drave")
+}
+
+fn write_pages(command: &Command, directory: &Path) -> std::io::Result<()> {
+    page(command).generate_to(directory)?;
+    command.get_subcommands().filter(|command| !command.is_hide_set()).try_for_each(|command| write_pages(command, directory))
 }

@@ -95,6 +95,7 @@ Environment:
 
 /// What every command understands.
 #[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Everywhere")]
 struct Global {
     /// The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]
     #[arg(short, long, value_name = "WHERE", global = true)]

@@ -17,11 +17,12 @@ use crate::cli::topic_name;
 ///
 /// Each MESSAGE becomes one record. Without any, stdin is read: one record a line, the newline removed. Bytes are bytes: nothing is decoded, trimmed or interpreted unless an option asks for it. The store and the topic are created if they are missing.
 ///
-/// Exit status 0 means that every record is stored at the topic's durability level: `sync` (the default) survives power loss. Records are written as they come and never held back while publish waits for input, so it can stand in a pipeline that runs for months.
+/// Exit status 0 means that every record is stored at the topic's durability level: sync (the default) survives power loss. Records are written as they come and never held back while publish waits for input, so it can stand in a pipeline that runs for months.
 ///
 /// SIGINT or SIGTERM: complete lines are still published, what was published is said on stderr, the exit status is 130 or 143.
 #[derive(clap::Args, Debug)]
 #[command(
+    override_usage = "drave publish [OPTIONS] TOPIC [MESSAGE]...\n       drave publish [OPTIONS] --json --by-topic",
     after_help = EXAMPLES,
     after_long_help = AFTER_LONG_HELP,
     group = ArgGroup::new("keying").args(["key", "key_separator", "key_from"]),
