@@ -44,8 +44,8 @@ struct State {
     faults: Vec<Fault>,
     /// How many faults have struck.
     struck: usize,
-    /// All threads end when this many changes were made.
-    die_at: Option<usize>,
+    /// When this many changes were made, all threads end, or this one.
+    die_at: Option<(usize, Option<usize>)>,
 }
 
 /// What a thread unwinds with when its process is killed.
@@ -84,9 +84,16 @@ impl Sim {
         self.lock().struck
     }
 
-    /// Kills all threads before the change after the first `ops`.
-    pub(crate) fn die_at(&self, ops: usize) {
-        self.lock().die_at = Some(ops);
+    /// Kills all threads before the change after the first `ops`; or one, when it is its turn then.
+    pub(crate) fn die_at(&self, ops: usize, victim: Option<usize>) {
+        self.lock().die_at = Some((ops, victim));
+    }
+
+    /// After a kill: lets new threads live.
+    pub(crate) fn revive(&self) {
+        let mut state = self.lock();
+        state.die_at = None;
+        state.schedule.begin(1);
     }
 
     /// A disk of this machine in the boot `boot`.
@@ -192,13 +199,14 @@ impl Sim {
 
     /// Ends this thread if the processes have been killed.
     fn check_alive(&self, mut state: MutexGuard<'_, State>) {
-        let dies = state.die_at.is_some_and(|at| state.tree.now() >= at);
-        if dies && !state.schedule.is_dead() {
+        let dies = state.die_at.filter(|(at, _)| state.tree.now() >= *at);
+        if matches!(dies, Some((_, None))) && !state.schedule.is_dead() {
             state.tree.keep_heads();
             state.schedule.die();
             self.turn.notify_all();
         }
-        if state.schedule.is_dead() {
+        let is_victim = matches!(dies, Some((_, Some(victim))) if schedule::this_thread() == Some(victim));
+        if is_victim || state.schedule.is_dead() {
             drop(state);
             std::panic::resume_unwind(Box::new(Killed));
         }

@@ -155,6 +155,8 @@ fn copy_frames(log: &Log, file: &File, reader: &mut LogReader, salt: u32, range:
     loop {
         bytes.clear();
         match reader.step(log, until)? {
+            // The reader comes from an indexed place, or from the beginning of the segment.
+            Step::Frame { frame, .. } if frame.header.base < from => continue,
             Step::Frame { frame, .. } if frame.header.base == end => {
                 frame.put_moved(&mut bytes, salt, position, from);
                 end = frame.header.end();

@@ -94,8 +94,19 @@ impl Ledger {
 impl Entries {
     /// What the world knew when `ops` changes had been made, as the past of what comes next.
     pub(super) fn until(&self, ops: usize) -> Entries {
-        let mut past = self.clone();
-        past.sent.retain(|sent| sent.started <= ops);
+        // What a reader had seen earlier it had seen later too: the last two places tell all.
+        let mut saved: Vec<Saved> = Vec::new();
+        for later in self.saved.iter().rev().filter(|saved| saved.at <= ops) {
+            if saved.iter().filter(|kept| (kept.topic, kept.life) == (later.topic, later.life)).count() < 2 {
+                saved.insert(0, later.clone());
+            }
+        }
+        let mut past = Entries {
+            sent: self.sent.iter().filter(|sent| sent.started <= ops).cloned().collect(),
+            deletes: self.deletes.clone(),
+            trims: self.trims.clone(),
+            saved,
+        };
         for sent in &mut past.sent {
             sent.started = 0;
             sent.acked = sent.acked.filter(|at| *at <= ops).map(|_| 0);
@@ -103,7 +114,6 @@ impl Entries {
         }
         past.deletes.retain_mut(|span| span.cut(ops));
         past.trims.retain_mut(|span| span.cut(ops));
-        past.saved.retain_mut(|saved| saved.at <= ops);
         past.saved.iter_mut().for_each(|saved| saved.at = 0);
         past
     }

@@ -252,13 +252,13 @@ pub(super) struct Run {
     pub(super) whole: bool,
 }
 
-/// Lets two writers make `steps` steps each, or until they are killed before change `die_at`.
-pub(super) fn run(seed: u64, steps: usize, die_at: Option<usize>) -> Run {
+/// Lets two writers make `steps` steps each. All are killed before change `die_at`, or one is.
+pub(super) fn run(seed: u64, steps: usize, die_at: Option<(usize, Option<usize>)>) -> Run {
     let dir = crate::disk::sim::scratch();
     let path = dir.path().to_owned();
     let sim = Sim::new(&path, seed);
-    if let Some(at) = die_at {
-        sim.die_at(at);
+    if let Some((at, victim)) = die_at {
+        sim.die_at(at, victim);
     }
     let (clock, hand) = clock();
     let ledger = Ledger::default();
@@ -284,7 +284,7 @@ pub(super) fn run(seed: u64, steps: usize, die_at: Option<usize>) -> Run {
         sim.run(bodies).into_iter().all(|ended| ended)
     };
     drop(flushers);
-    if die_at.is_some() {
+    if matches!(die_at, Some((_, None))) {
         sim.settle_after_kill();
     }
     Run { sim, ledger, clock, hand, _dir: dir, path, whole }
@@ -302,7 +302,15 @@ fn write(writer: &mut Writer<'_>, steps: usize) -> Result<()> {
             (1, 8) if step % 2 == 0 => writer.delete("d")?,
             (0, 5) => writer.trim("s")?,
             (1, 7) => writer.trim("n")?,
-            _ => writer.step()?,
+            _ => match writer.step() {
+                // Another one died inside a sync; the next append makes it good.
+                Err(Error::Poisoned { path }) => {
+                    let is_of = |topic: &&str| path.ends_with(topic);
+                    let poisoned = TOPICS.iter().map(|(topic, _)| *topic).find(is_of).expect("one of them");
+                    writer.give_up(poisoned);
+                }
+                other => other?,
+            },
         }
     }
     Ok(())
