@@ -1,5 +1,4 @@
 //! What does one append cost, at `none`, one thread: of one line, and per line in batches of 100?
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 mod common;
 

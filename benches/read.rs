@@ -1,5 +1,4 @@
 //! How fast are records read back, checksums verified: as whole frames, and one by one?
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 mod common;
 
