@@ -1,4 +1,42 @@
-//! drave: durable, append-only logs in a directory.
+//! drave: durable, append-only logs in a directory, with no daemon. The log drive, when a winter's
+//! logs go down the river together.
+//!
+//! Folders are floors. A file imports from floors strictly below and from its own folder; a test
+//! (`tests/it/tidy.rs`) holds that.
+//!
+//! ```text
+//!    bin   main.rs  cli/        one file per subcommand; output, format, progress, signals
+//!  =======================================================================================
+//!    lib   engine/              trait Engine: what the commands talk to; the embedded log
+//!          broker/              publish and read, across topics
+//!          store/               the directory: many topics, settings, cursors
+//!          log/                 one topic's log: append, sync, read, recover, repair
+//!          disk/  |  codec/     syscalls, maps, shared pages, locks  |  bytes: frame, record
+//!          ids units clock error config job        std and serde derive only
+//! ```
+//!
+//! **A write** travels: `cli/publish` -> [`engine::Publisher`] -> `broker/publish` (settings, size,
+//! level; the batch is packed before any lock is taken) -> `store` finds the topic -> `log/append`:
+//! append lock, catch up with what others appended, one positioned write, the shared page's log end
+//! moves, followers wake. At `sync`, `log/sync`: one process syncs for all who wait, the durable
+//! offset covers the record, ack.
+//!
+//! **A read**: `cli/tail` -> [`engine::Feed`] -> `broker/feed` (merges topics by ID) -> `log/read`:
+//! find the segment by its name, the frame by the index, its bytes by a map (long stretches) or a
+//! positioned read (a follower's); verify the checksum; hand out records borrowed from there. A
+//! reader takes no lock.
+//!
+//! **Many processes.** Each opens the directory itself. What they share is `head`, one mapped page
+//! per topic (`log/head.rs`), and locks that the kernel frees when their holder dies. After a crash
+//! or a reboot the page is not believed, and the first writer rebuilds it from the files
+//! (`log/recover.rs`).
+//!
+//! **Deliberately absent.** `log` knows no topic names; `codec` knows no files; nothing below the
+//! binary reads the environment; there is no global state but the signal handler for cut maps
+//! (`disk/sigbus.rs`). No consensus and no gossip of our own: beyond one machine topics live on an
+//! existing engine behind [`engine::Engine`]. Consumer groups, a server, retention, compaction,
+//! snapshots and limits come in rooms of their own.
+
 pub mod broker;
 pub mod clock;
 pub mod codec;
@@ -11,4 +49,5 @@ pub mod job;
 pub mod log;
 pub mod store;
 pub mod units;
+
 pub use error::{Error, Result};

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::codec::Records;
-use crate::codec::batch::RecordsMark;
+use crate::codec::{Records, RecordsMark};
 use crate::error::{Error, Result};
 use crate::ids::{Offset, Place, RecordId, TopicName};
 use crate::job::Job;
@@ -142,7 +141,7 @@ impl<'s> TopicFeed<'s> {
     }
 
     /// The next records in merge order.
-    pub fn next(&mut self) -> Result<Fed<'_>> {
+    pub fn read_on(&mut self) -> Result<Fed<'_>> {
         let follows_many = self.lanes.len() > 1;
         if follows_many {
             self.rung = self.store.bell().watch();
@@ -340,8 +339,7 @@ fn hold(
     let words = |malformed: crate::codec::Malformed| malformed.to_string();
     let header = frame.header;
     let body = frame.body(scratch).map_err(words)?;
-    let mut records =
-        Records::new(body, header.base, header.span, header.count, header.base_id, header.plain).map_err(words)?;
+    let mut records = Records::new(body, header.base, header.span, header.count, header.base_id, header.plain).map_err(words)?;
     records.narrow(from, until).map_err(words)?;
     match records.clone().next() {
         None => Ok(None),

@@ -7,7 +7,7 @@ mod feed;
 mod flusher;
 mod publish;
 
-pub use feed::{FeedGap, FeedWaker, Fed, TopicFeed};
+pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
 pub use publish::{Level, TopicPublisher};
 

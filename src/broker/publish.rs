@@ -45,16 +45,8 @@ impl<'s> TopicPublisher<'s> {
     /// # Errors
     /// [`Error::TopicMissing`] when it is not to be made; [`Error::DurabilityLowered`].
     pub fn open(store: &'s Store, flusher: &'s Flusher, name: &TopicName, level: Level, job: Job) -> Result<TopicPublisher<'s>> {
-        let mut publisher = TopicPublisher {
-            store,
-            flusher,
-            name: name.clone(),
-            level,
-            job,
-            topic: None,
-            owed: None,
-            reached: Durability::None,
-        };
+        let mut publisher =
+            TopicPublisher { store, flusher, name: name.clone(), level, job, topic: None, owed: None, reached: Durability::None };
         let topic = publisher.topic()?;
         publisher.level_of(&topic.settings()?.0)?;
         Ok(publisher)
@@ -75,9 +67,7 @@ impl<'s> TopicPublisher<'s> {
 
     fn level_of(&self, settings: &TopicSettings) -> Result<Durability> {
         match self.level.durability {
-            Some(asked) if asked < settings.durability => {
-                Err(Error::DurabilityLowered { asked, level: settings.durability })
-            }
+            Some(asked) if asked < settings.durability => Err(Error::DurabilityLowered { asked, level: settings.durability }),
             Some(asked) => Ok(asked),
             None => Ok(settings.durability),
         }

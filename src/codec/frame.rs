@@ -30,7 +30,8 @@
 
 use std::borrow::Cow;
 
-use super::batch::{Batch, Malformed, Records};
+use super::batch::{Batch, Malformed};
+use super::records::Records;
 use crate::config::{Compression, RECORD_BYTES_LIMIT};
 use crate::ids::{Offset, RecordId};
 
@@ -486,7 +487,7 @@ mod tests {
         expected.extend_from_slice(&[0, 2, 0, 0, 0, 0, 0, 0]); // position
         expected.extend_from_slice(&[6, 0, 0, 0, 0, 0, 0, 0]); // durable
         expected.extend_from_slice(&[2]); // the table has two bytes
-        expected.extend_from_slice(&[2 * 2, 1 * 2]); // two values, of 2 bytes and of 1
+        expected.extend_from_slice(&[2 * 2, 2]); // two values, of 2 bytes and of 1
         expected.extend_from_slice(b"hi\nx\n");
         let actual = frame(&[b"hi", b"x"], Compression::None);
         let mut crc = crc32fast::Hasher::new_with_initial(PLACING.salt);

@@ -7,9 +7,11 @@ pub mod batch;
 pub mod frame;
 pub mod lines;
 pub mod name;
+pub mod records;
 pub mod segment;
 mod varint;
 
-pub use batch::{Batch, BatchBuilder, BatchIds, FieldRef, Malformed, Record, Records};
+pub use batch::{Batch, BatchBuilder, BatchIds, FieldRef, Malformed};
 pub use frame::{Frame, FrameHeader, FrameKind, Parsed};
+pub use records::{Record, Records, RecordsMark};
 pub use segment::SegmentHeader;

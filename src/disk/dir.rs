@@ -251,6 +251,13 @@ impl Dir {
         rustix::fs::renameat_with(&self.fd, name, &to.fd, new_name, flags)
     }
 
+    /// Gives a file a second name, in `to`.
+    pub fn link(&self, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<()> {
+        let failed = self.failed("link", name);
+        self.disk.ask(&Op::Create { dir: to.inode, name: new_name, is_dir: false }).check().map_err(&failed)?;
+        rustix::fs::linkat(&self.fd, name, &to.fd, new_name, AtFlags::empty()).map_err(&failed)
+    }
+
     /// Removes a file.
     pub fn unlink(&self, name: &[u8]) -> Result<()> {
         self.remove(name, AtFlags::empty())
@@ -288,7 +295,7 @@ impl Dir {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX).min(bytes_max)];
+        let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(usize::MAX).min(bytes_max)];
         let n = file.read_at(&mut bytes, 0)?;
         bytes.truncate(n);
         Ok(Some(bytes))

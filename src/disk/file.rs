@@ -54,7 +54,7 @@ impl File {
     }
 
     /// Bytes.
-    pub fn len(&self) -> Result<u64> {
+    pub fn length(&self) -> Result<u64> {
         let stat = rustix::fs::fstat(&self.fd).map_err(self.failed("stat"))?;
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }

@@ -4,13 +4,8 @@
 use super::Dir;
 use crate::error::{Error, Result};
 
-const SAFE: [(u64, &str); 5] = [
-    (0xef53, "ext4"),
-    (0x5846_5342, "xfs"),
-    (0x9123_683e, "btrfs"),
-    (0x0102_1994, "tmpfs"),
-    (0x794c_7630, "overlay"),
-];
+const SAFE: [(u64, &str); 5] =
+    [(0xef53, "ext4"), (0x5846_5342, "xfs"), (0x9123_683e, "btrfs"), (0x0102_1994, "tmpfs"), (0x794c_7630, "overlay")];
 
 const UNSAFE: [(u64, &str); 12] = [
     (0x6969, "NFS"),

@@ -27,7 +27,7 @@ pub use filesystem::check as check_filesystem;
 pub use futex::Word;
 pub use lock::LockKind;
 pub use map::Map;
-pub use page::{Page, PAGE_BYTES};
+pub use page::{PAGE_BYTES, Page};
 
 /// What all files of one store have in common.
 #[derive(Debug)]
@@ -83,14 +83,37 @@ pub(crate) trait Watch: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 #[cfg_attr(not(test), expect(dead_code, reason = "read by the simulation only"))]
 pub(crate) enum Op<'a> {
-    Write { file: u64, position: u64, parts: &'a [&'a [u8]] },
-    Truncate { file: u64, length: u64 },
-    SyncFile { file: u64 },
-    SyncDir { dir: u64 },
+    Write {
+        file: u64,
+        position: u64,
+        parts: &'a [&'a [u8]],
+    },
+    Truncate {
+        file: u64,
+        length: u64,
+    },
+    SyncFile {
+        file: u64,
+    },
+    SyncDir {
+        dir: u64,
+    },
     /// A new file or directory; its inode number is not known yet.
-    Create { dir: u64, name: &'a [u8], is_dir: bool },
-    Rename { from: u64, name: &'a [u8], to: u64, new_name: &'a [u8] },
-    Unlink { dir: u64, name: &'a [u8] },
+    Create {
+        dir: u64,
+        name: &'a [u8],
+        is_dir: bool,
+    },
+    Rename {
+        from: u64,
+        name: &'a [u8],
+        to: u64,
+        new_name: &'a [u8],
+    },
+    Unlink {
+        dir: u64,
+        name: &'a [u8],
+    },
 }
 
 /// What becomes of a change.

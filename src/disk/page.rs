@@ -29,7 +29,7 @@ impl Page {
     /// Maps the first page of `file`, which must have been written out in full: a hole could turn
     /// a full disk into a signal.
     pub fn map(file: &File, writable: bool) -> Result<Page> {
-        let length = file.len()?;
+        let length = file.length()?;
         if length < PAGE_BYTES as u64 {
             let what = format!("{length} bytes long, it should have {PAGE_BYTES}");
             return Err(Error::Damaged { path: file.path().to_owned(), position: length, what });

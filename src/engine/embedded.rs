@@ -140,7 +140,7 @@ impl Feed for EmbeddedFeed<'_> {
     }
 
     fn next(&mut self) -> Result<Next<'_>> {
-        Ok(match self.feed.next()? {
+        Ok(match self.feed.read_on()? {
             Fed::Records { topic, records } => Next::Records { topic, records },
             Fed::Gap { topic, gap: found } => Next::Gap { topic, gap: gap(found) },
             Fed::CaughtUp => Next::CaughtUp,

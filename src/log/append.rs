@@ -278,7 +278,7 @@ fn must_roll(slot: &Slot, frame_bytes: u64, options: &LogOptions, now: Timestamp
 
 /// Takes in whole frames that a writer wrote and did not live to publish; cuts off the rest.
 fn adopt(segment: &Segment, slot: &mut Slot) -> Result<()> {
-    let length = segment.file.len()?;
+    let length = segment.file.length()?;
     if length <= slot.end_position {
         return Ok(());
     }

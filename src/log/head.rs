@@ -20,7 +20,7 @@
 //!
 //! Locks are on bytes 0..4 of the same file: append, sync, alive, maintenance.
 
-use crate::disk::{Access, BootId, Dir, File, Page, PAGE_BYTES, Word};
+use crate::disk::{Access, BootId, Dir, File, PAGE_BYTES, Page, Word};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Incarnation, Offset, RecordId, TimestampMs};
 
@@ -386,9 +386,7 @@ impl Head {
 /// Refuses a page that a newer drave wrote.
 pub(super) fn check_version(head: &Head) -> Result<()> {
     match head.newer_version() {
-        Some(found) => {
-            Err(Error::VersionTooNew { path: head.file.path().to_owned(), found, supported: VERSION as u32 })
-        }
+        Some(found) => Err(Error::VersionTooNew { path: head.file.path().to_owned(), found, supported: VERSION as u32 }),
         None => Ok(()),
     }
 }

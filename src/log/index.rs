@@ -5,6 +5,7 @@
 //! points at, and goes back to an earlier one if that is not what the entry says. So it is not
 //! synced, a short or missing one costs time only, and small segments have none.
 
+use crate::codec::FrameHeader;
 use crate::codec::segment::index_name;
 use crate::disk::{Access, Dir, File};
 use crate::error::Result;
@@ -26,6 +27,10 @@ pub(super) struct IndexEntry {
 }
 
 impl IndexEntry {
+    pub(super) fn of(header: &FrameHeader) -> IndexEntry {
+        IndexEntry { base: header.base, position: header.position, ms: header.base_id.ms }
+    }
+
     pub(super) fn encode(self) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
         bytes[..8].copy_from_slice(&self.base.0.to_le_bytes());
@@ -52,7 +57,7 @@ pub(super) fn load(dir: &Dir, base: Offset) -> Result<Vec<IndexEntry>> {
         Err(error) => return Err(error),
     };
     // The largest segment has 6 MiB of index; more is not ours.
-    let length = file.len()?.min(8 << 20);
+    let length = file.length()?.min(8 << 20);
     let mut bytes = vec![0; usize::try_from(length).expect("bounded above")];
     let n = file.read_at(&mut bytes, 0)?;
     Ok(bytes[..n].chunks_exact(ENTRY_BYTES).map(IndexEntry::decode).collect())

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use super::index;
+use super::inspect::ends_at;
 use super::segment::{self, Segment};
 use super::{Log, State};
 use crate::codec::Frame;
@@ -305,7 +306,7 @@ impl LogReader {
             let name = file_name(current.segment.base);
             let meta = log.dir.stat(name.as_bytes())?;
             if meta.is_some_and(|meta| meta.inode == current.segment.file.inode()) {
-                current.limit = limit_of(log, &self.set, current.segment.base)?;
+                current.limit = limit_of(log, &self.set, &current.segment)?;
             } else {
                 self.current = None;
             }
@@ -353,7 +354,7 @@ impl LogReader {
     fn open_segment(&self, log: &Log, base: Offset) -> Result<Current> {
         let spare_salt = || spare_salt(log, &self.set, base);
         let segment = Segment::open(&log.dir, base, Access::Read, spare_salt)?;
-        let limit = limit_of(log, &self.set, base)?;
+        let limit = limit_of(log, &self.set, &segment)?;
         Ok(Current {
             segment,
             position: HEADER_BYTES as u64,
@@ -406,19 +407,18 @@ fn spare_salt(log: &Log, set: &[Offset], base: Offset) -> Result<Option<u32>> {
     if let Some(previous) = previous_of_successor(log, set, base)? {
         return Ok(Some(previous.salt));
     }
-    let slot = log.live().map(super::Head::slot);
-    Ok(slot.filter(|slot| slot.active_base == base).map(|slot| slot.active_salt))
+    Ok(log.active_salt(base))
 }
 
 /// Where a segment ends, if its successor says so: what lies behind is not part of the log.
-fn limit_of(log: &Log, set: &[Offset], base: Offset) -> Result<Option<u64>> {
+fn limit_of(log: &Log, set: &[Offset], segment: &Segment) -> Result<Option<u64>> {
     if let State::Walked(survey) = &log.state
         && let Some((last, end_position)) = survey.last_segment()
-        && last == base
+        && last == segment.base
     {
         return Ok(Some(end_position));
     }
-    Ok(previous_of_successor(log, set, base)?.map(|previous| previous.end_position))
+    Ok(ends_at(segment, previous_of_successor(log, set, segment.base)?))
 }
 
 fn previous_of_successor(log: &Log, set: &[Offset], base: Offset) -> Result<Option<crate::codec::segment::Previous>> {
@@ -454,7 +454,7 @@ enum Look {
 
 impl Current {
     fn end(&self) -> Result<u64> {
-        let length = self.segment.file.len()?;
+        let length = self.segment.file.length()?;
         Ok(self.limit.map_or(length, |limit| limit.min(length)))
     }
 
@@ -578,7 +578,8 @@ impl Log {
     pub fn find(&self, id: RecordId) -> Result<Offset> {
         let (start, end) = (self.log_start(), self.high_watermark());
         let set = segment::list(&self.dir)?;
-        let last_id_before = |base: &Offset| segment::header_of(&self.dir, *base).map(|h| h.map_or(RecordId::ZERO, |h| h.last_id));
+        let last_id_before =
+            |base: &Offset| segment::header_of(&self.dir, *base).map(|h| h.map_or(RecordId::ZERO, |h| h.last_id));
         let (mut low, mut high) = (0, set.len());
         while low < high {
             let middle = low + (high - low) / 2;

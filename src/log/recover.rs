@@ -15,12 +15,13 @@ use tracing::warn;
 
 use super::head::{Head, Setup, Slot};
 use super::index::{self, IndexEntry};
+use super::inspect::ends_at;
 use super::open::Opening;
 use super::segment::{self, Segment, random_salt};
 use super::walk::{Found, Walk};
+use crate::codec::frame::{self, Parsed};
 use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
 use crate::codec::{Frame, FrameKind, SegmentHeader};
-use crate::codec::frame::{self, Parsed};
 use crate::disk::{Access, BootId, Dir, File, Map};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Incarnation, Offset, RecordId, TimestampMs};
@@ -262,8 +263,8 @@ impl SurveyWalk {
     }
 
     fn frames(&mut self, index: usize, segment: &Segment, previous: Option<Previous>) -> Result<()> {
-        let length = segment.file.len()?;
-        let end_position = previous.map_or(length, |previous| previous.end_position.min(length));
+        let length = segment.file.length()?;
+        let end_position = ends_at(segment, previous).map_or(length, |end| end.min(length));
         let header = segment.header.as_ref().ok();
         let mut last = LastSegment {
             base: segment.base,
@@ -307,7 +308,7 @@ impl SurveyWalk {
         let header = &frame.header;
         let indexed = self.index.last().map_or(HEADER_BYTES as u64, |entry| entry.position);
         if header.position - indexed >= index::STRIDE {
-            self.index.push(IndexEntry { base: header.base, position: header.position, ms: header.base_id.ms });
+            self.index.push(IndexEntry::of(header));
         }
         self.evidence = self.evidence.max(header.durable);
         self.progress.end = header.end();
@@ -331,7 +332,8 @@ impl SurveyWalk {
             Some(open) if !open.bridged && open.at.end == self.progress.end => open.bridged = true,
             _ if self.visited.is_empty() => {}
             _ => {
-                let (segment, position) = self.visited.last().map_or((0, 0), |(_, last, _)| (self.visited.len() - 1, last.end_position));
+                let (segment, position) =
+                    self.visited.last().map_or((0, 0), |(_, last, _)| (self.visited.len() - 1, last.end_position));
                 self.note_break(segment, position, true);
             }
         }
@@ -456,8 +458,7 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
     let incarnation = survey.incarnation_or(opening);
     let setup = Setup { incarnation, slot, durable, log_start: survey.log_start, epoch, poisoned };
     head.set_up(&setup, dir.boot());
-    let recovered =
-        Recovered { end: survey.end, bytes_torn: survey.torn_bytes, places_damaged: survey.damaged, rolled };
+    let recovered = Recovered { end: survey.end, bytes_torn: survey.torn_bytes, places_damaged: survey.damaged, rolled };
     if recovered.bytes_torn > 0 || recovered.places_damaged > 0 {
         warn!(
             path = %dir.path().display(),

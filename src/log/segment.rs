@@ -1,7 +1,7 @@
 //! Segment files: opening them, reading their headers, listing them.
 
-use crate::codec::segment::{HEADER_BYTES, ParsedHeader, Previous, VERSION, base_of, file_name};
 use crate::codec::SegmentHeader;
+use crate::codec::segment::{HEADER_BYTES, ParsedHeader, Previous, VERSION, base_of, file_name};
 use crate::disk::{Access, Dir, EntryKind, File};
 use crate::error::{Error, Result};
 use crate::ids::Offset;

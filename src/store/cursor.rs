@@ -97,7 +97,8 @@ impl Store {
         for name in cursors.list()?.into_iter().filter(|entry| entry.kind == EntryKind::Dir) {
             let dir = cursors.dir(&name.name)?;
             for entry in dir.list()? {
-                let is_cursor = !entry.name.ends_with(LOCK_SUFFIX.as_bytes()) && name::unescape(&entry.name) != Unescaped::Foreign;
+                let is_cursor =
+                    !entry.name.ends_with(LOCK_SUFFIX.as_bytes()) && name::unescape(&entry.name) != Unescaped::Foreign;
                 if entry.kind != EntryKind::File || !is_cursor {
                     continue;
                 }
@@ -124,7 +125,9 @@ impl CursorFile {
     /// The stored place, if there is one of this life of the topic that has not expired.
     pub fn load(&mut self) -> Result<Option<Place>> {
         let stored = read(&self.dir, self.file_name.as_bytes())?;
-        Ok(stored.filter(|stored| stored.incarnation == self.incarnation && !is_expired(stored, &self.clock)).map(|stored| stored.place))
+        Ok(stored
+            .filter(|stored| stored.incarnation == self.incarnation && !is_expired(stored, &self.clock))
+            .map(|stored| stored.place))
     }
 
     /// Stores a place. Durable, since a cursor that is lost starts where a new one does, and would

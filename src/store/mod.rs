@@ -13,6 +13,7 @@
 
 mod cache;
 mod cursor;
+mod inspect;
 mod settings_file;
 mod topics;
 
@@ -25,7 +26,8 @@ use crate::disk::{self, Dir, Disk};
 use crate::error::{Error, Result};
 use crate::log::Bell;
 
-pub use cursor::{CursorFile, CursorInfo, CURSOR_LIFE};
+pub use cursor::{CURSOR_LIFE, CursorFile, CursorInfo};
+pub use inspect::{CursorFacts, TopicFacts, file_frames};
 pub use topics::{ListedTopic, Topic};
 
 use cache::Cache;
@@ -95,8 +97,17 @@ impl Store {
             }
             other => other?,
         };
+        Ok(Store::assemble(root, topics, options, file))
+    }
+
+    /// A store whose `store.toml` cannot be used, for looking at it.
+    fn without_file(root: Dir, topics: Dir, options: &StoreOptions) -> Store {
+        Store::assemble(root, topics, options, StoreFile { id: String::new(), defaults: TopicSettings::default() })
+    }
+
+    fn assemble(root: Dir, topics: Dir, options: &StoreOptions, file: StoreFile) -> Store {
         let root = Arc::new(root);
-        Ok(Store {
+        Store {
             bell: Arc::new(Bell::new(Arc::clone(&root))),
             topics: Arc::new(topics),
             root,
@@ -104,7 +115,7 @@ impl Store {
             defaults: file.defaults,
             id: file.id,
             open: Mutex::new(Cache::default()),
-        })
+        }
     }
 
     /// Where it is.

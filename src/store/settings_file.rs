@@ -83,7 +83,9 @@ pub(super) fn read_topic(dir: &Dir) -> Result<(Option<TopicName>, Overrides)> {
     let file: TopicToml = toml::from_str(&text).map_err(|error| wrong(format!("cannot be read: {}", one_line(&error))))?;
     let name = match file.name_hex {
         None => None,
-        Some(hex) => Some(parse_hex(&hex).and_then(|bytes| TopicName::new(&bytes)).ok_or_else(|| wrong("has a bad name_hex".to_owned()))?),
+        Some(hex) => {
+            Some(parse_hex(&hex).and_then(|bytes| TopicName::new(&bytes)).ok_or_else(|| wrong("has a bad name_hex".to_owned()))?)
+        }
     };
     Ok((name, overrides(file.settings).map_err(wrong)?))
 }

@@ -55,7 +55,7 @@ pub(super) fn find(store: &Store, topic: &'static str) -> Result<Option<Found>> 
     feed.stop_at(0, Some(end.offset));
     let mut records: Vec<(Offset, RecordId, Ident)> = Vec::new();
     loop {
-        match feed.next()? {
+        match feed.read_on()? {
             Fed::Records { records: some, .. } => {
                 for record in some {
                     let record = record.expect("well formed");

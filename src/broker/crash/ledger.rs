@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::codec::BatchBuilder;
-use crate::codec::batch::{FieldRef, Record};
+use crate::codec::{FieldRef, Record};
 use crate::ids::{Incarnation, Offset, Place, RecordId};
 
 /// Who wrote a record, and which of that writer's it is.

@@ -203,7 +203,7 @@ pub(super) fn read_on(store: &Store, topic: &'static str, from: Option<(Incarnat
     feed.stop_at(0, Some(end.offset.max(feed.place(0).offset)));
     let mut idents = Vec::new();
     loop {
-        match feed.next()? {
+        match feed.read_on()? {
             Fed::Records { records, .. } => {
                 idents.extend(records.map(|record| identify(topic, &record.expect("well formed"))));
             }

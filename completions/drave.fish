@@ -1,0 +1,214 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_drave_global_optspecs
+    string join \n s/store= q/quiet v/verbose color= timeout= unsafe-fs h/help V/version
+end
+
+function __fish_drave_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_drave_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_drave_using_subcommand
+    set -l cmd (__fish_drave_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c drave -n "__fish_drave_needs_command" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_needs_command" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_needs_command" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_needs_command" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_needs_command" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_needs_command" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_needs_command" -s V -l version -d 'Print version'
+complete -c drave -n "__fish_drave_needs_command" -f -a "publish" -d 'Append records to a topic'
+complete -c drave -n "__fish_drave_needs_command" -f -a "tail" -d 'Print the last records of topics, and follow them'
+complete -c drave -n "__fish_drave_needs_command" -f -a "replay" -d 'Print the records of topics, from the start to the end'
+complete -c drave -n "__fish_drave_needs_command" -f -a "topic" -d 'Create, change, trim, delete and list topics'
+complete -c drave -n "__fish_drave_needs_command" -f -a "generate" -d 'Generate man pages and shell completions'
+complete -c drave -n "__fish_drave_using_subcommand publish" -s d -l delimiter -d 'Records on stdin end in this; \\n \\t \\r \\0 \\\\ and \\xNN are understood' -r
+complete -c drave -n "__fish_drave_using_subcommand publish" -l file -d 'Each of these files is one record' -r
+complete -c drave -n "__fish_drave_using_subcommand publish" -s k -l key -d 'The key of all records' -r
+complete -c drave -n "__fish_drave_using_subcommand publish" -s K -l key-separator -d 'A record\'s key is what stands before the first of these; a record without one has no key. The same escapes as in --delimiter' -r
+complete -c drave -n "__fish_drave_using_subcommand publish" -l key-from -d 'A record is JSON, and its key is the member at this path: .a.b, .a["b.c"], .a[0]. Absent or null: no key; not a string: the JSON text that stands there; not JSON: exit 10 with the line\'s number' -r
+complete -c drave -n "__fish_drave_using_subcommand publish" -s H -l header -d 'A header of all records; may be given several times' -r
+complete -c drave -n "__fish_drave_using_subcommand publish" -l durability -d 'A level above the topic\'s: none < async < sync. It may only be raised' -r -f -a "none\t''
+async\t''
+sync\t''"
+complete -c drave -n "__fish_drave_using_subcommand publish" -l expect-offset -d 'Publish only if the first record gets this offset, and each further one the next; else exit 12' -r
+complete -c drave -n "__fish_drave_using_subcommand publish" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand publish" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand publish" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand publish" -s 0 -l nul -d 'Records on stdin end in NUL instead of a newline, as find -print0 writes them'
+complete -c drave -n "__fish_drave_using_subcommand publish" -l whole -d 'All of stdin is one record'
+complete -c drave -n "__fish_drave_using_subcommand publish" -l json -d 'Records are objects, one a line, as --json of tail and replay prints them; their offset, id and time are ignored, and their topic too unless --by-topic is given'
+complete -c drave -n "__fish_drave_using_subcommand publish" -l by-topic -d 'With --json: each record goes into the topic that its object names; no TOPIC is given'
+complete -c drave -n "__fish_drave_using_subcommand publish" -l skip-bad -d 'With --json or --key-from: leave out lines that cannot be read, count them, exit 10 at the end'
+complete -c drave -n "__fish_drave_using_subcommand publish" -l tombstone -d 'Publish a null under --key: compaction then forgets the key'
+complete -c drave -n "__fish_drave_using_subcommand publish" -l receipts -d 'Print "offset<TAB>id<TAB>level" for each record once it is stored at that level'
+complete -c drave -n "__fish_drave_using_subcommand publish" -l no-create -d 'A missing topic is an error (exit 3), and so is a missing store (exit 11)'
+complete -c drave -n "__fish_drave_using_subcommand publish" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand publish" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand publish" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand publish" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand tail" -s n -d 'Start N records before the end, counted after filters' -r
+complete -c drave -n "__fish_drave_using_subcommand tail" -l as -d 'Keep under NAME which records were printed, and start after them the next time' -r
+complete -c drave -n "__fish_drave_using_subcommand tail" -s k -l key -d 'Only records with this key' -r
+complete -c drave -n "__fish_drave_using_subcommand tail" -s H -l header -d 'Only records with this header; repeatable, all must be there' -r
+complete -c drave -n "__fish_drave_using_subcommand tail" -l grep -d 'Only records whose value matches this regular expression' -r
+complete -c drave -n "__fish_drave_using_subcommand tail" -s o -l format -d 'Print each record as FORMAT says, as \'%o %k %v\\n\'; see below' -r
+complete -c drave -n "__fish_drave_using_subcommand tail" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand tail" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand tail" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand tail" -s f -l follow -d 'Go on with what is published, until stopped or until nobody reads the output'
+complete -c drave -n "__fish_drave_using_subcommand tail" -l wait -d 'Wait for topics that do not exist yet; all their records are printed'
+complete -c drave -n "__fish_drave_using_subcommand tail" -s 0 -l nul -d 'End each value with NUL instead of a newline'
+complete -c drave -n "__fish_drave_using_subcommand tail" -l json -d 'Print each record as a JSON object on a line of its own'
+complete -c drave -n "__fish_drave_using_subcommand tail" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand tail" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand tail" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand tail" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand replay" -l from -d 'The first record; see Positions below' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -l until -d 'The first record that is left out' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -l range -d 'Both at once, as 100..200, -10..end or @2h..@1h' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -s n -d 'Stop after N records, counted after filters' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -l speed -d 'The pace: 1x as it was, 10x ten times as fast, max without waiting' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -l into -d 'Publish the records to this topic instead of printing them; they keep their fields and get new IDs' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -s k -l key -d 'Only records with this key' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -s H -l header -d 'Only records with this header; repeatable, all must be there' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -l grep -d 'Only records whose value matches this regular expression' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -s o -l format -d 'Print each record as FORMAT says, as \'%o %k %v\\n\'; see below' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand replay" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -s 0 -l nul -d 'End each value with NUL instead of a newline'
+complete -c drave -n "__fish_drave_using_subcommand replay" -l json -d 'Print each record as a JSON object on a line of its own'
+complete -c drave -n "__fish_drave_using_subcommand replay" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand replay" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand replay" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -f -a "create" -d 'Create a topic with settings of its own'
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -f -a "set" -d 'Change settings of a topic'
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -f -a "trim" -d 'Remove the oldest records of a topic'
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -f -a "delete" -d 'Delete topics with all their records'
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -f -a "list" -d 'List all topics'
+complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -f -a "show" -d 'Show the settings of a topic'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from create" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from create" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from create" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from create" -l if-missing -d 'A topic that exists already is left as it is'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from create" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from set" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from set" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from set" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from set" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from set" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from set" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from trim" -l before -d 'Records before this position are removed' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from trim" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from trim" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from trim" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from trim" -l dry-run -d 'Say what would be removed, and remove nothing'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from trim" -l yes -d 'Do not ask'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from trim" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from trim" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from trim" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from trim" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from delete" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from delete" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from delete" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from delete" -l if-exists -d 'A missing topic is no error'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from delete" -l yes -d 'Do not ask'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from delete" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from list" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from list" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from list" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from list" -l json -d 'Print an object a line: {"topic"}, or {"topic_b64"} for a name that is not UTF-8'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from list" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -l json -d 'Print an object a line: {"setting","value","from"}'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -f -a "man" -d 'Man pages: the main page on stdout, or with DIR the pages of all commands, as files in there'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -f -a "completions" -d 'Completions for a shell, on stdout'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -s h -l help -d 'Print help'

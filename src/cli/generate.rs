@@ -1,0 +1,75 @@
+//! `drave generate`: what `man/` and `completions/` hold.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args as ClapArgs, Command, CommandFactory as _, Subcommand};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::exit::{Exit, stdout_failed};
+use super::{Cli, Result};
+
+/// Generate man pages and shell completions
+#[derive(ClapArgs, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Man pages: the main page on stdout, or with DIR the pages of all commands, as files in there
+    Man {
+        /// A directory that exists
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// Completions for a shell, on stdout
+    Completions {
+        /// Which one
+        shell: Shell,
+    },
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  drave generate man | man -l -
+  drave generate man ~/.local/share/man/man1
+  drave generate completions bash > ~/.local/share/bash-completion/completions/drave
+  drave generate completions zsh > ~/.zfunc/_drave
+  drave generate completions fish > ~/.config/fish/completions/drave.fish";
+
+/// Runs the verb.
+pub(super) fn run(args: &Args) -> Result {
+    match &args.what {
+        What::Man { directory: Some(directory) } => {
+            let cannot = || format!("cannot write man pages into {}", directory.display());
+            write_pages(&tree(), directory).with_context(cannot)?;
+        }
+        What::Man { directory: None } => page(&tree()).render(&mut std::io::stdout().lock()).map_err(stdout_failed)?,
+        What::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut tree(), "drave", &mut script);
+            std::io::Write::write_all(&mut std::io::stdout().lock(), &script).map_err(stdout_failed)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// All commands, with the options that each has from above.
+fn tree() -> Command {
+    let mut tree = Cli::command().disable_help_subcommand(true);
+    tree.build();
+    tree
+}
+
+fn page(command: &Command) -> Man {
+    Man::new(command.clone()).source(concat!("drave ", env!("CARGO_PKG_VERSION"))).manual("drave")
+}
+
+fn write_pages(command: &Command, directory: &Path) -> std::io::Result<()> {
+    page(command).generate_to(directory)?;
+    command.get_subcommands().filter(|command| !command.is_hide_set()).try_for_each(|command| write_pages(command, directory))
+}

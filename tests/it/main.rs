@@ -1,0 +1,11 @@
+//! What users are promised, tried on the real binary; and the shape of the sources.
+
+mod generate;
+mod pipelines;
+mod publish;
+mod replay;
+mod stores;
+mod support;
+mod tail;
+mod tidy;
+mod topic;
