@@ -12,6 +12,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 const REDRAWN_EVERY: Duration = Duration::from_millis(200);
 
+/// The style for a total that is known, and for one that is not.
+type Style = fn(bool) -> ProgressStyle;
+
 /// Shows what a job says of its progress, until it is dropped.
 pub(crate) struct Bar {
     /// Dropped to end the thread.
@@ -22,13 +25,22 @@ pub(crate) struct Bar {
 impl Bar {
     /// Begins to watch `job`, if `wanted` and stderr is a terminal. Nothing is shown in the first second.
     pub(crate) fn start(job: &Job, wanted: bool) -> Option<Bar> {
+        Bar::with_style(job, wanted, style)
+    }
+
+    /// As [`Bar::start`], for a job that counts records where others count bytes.
+    pub(crate) fn counting_records(job: &Job, wanted: bool) -> Option<Bar> {
+        Bar::with_style(job, wanted, style_of_records)
+    }
+
+    fn with_style(job: &Job, wanted: bool, style: Style) -> Option<Bar> {
         if !wanted || !std::io::stderr().is_terminal() {
             return None;
         }
         let (end, ended) = channel();
         let job = job.clone();
         // Without a thread there is no bar, and the job is done all the same.
-        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(move || watch(&job, &ended)).ok()?;
+        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(move || watch(&job, &ended, style)).ok()?;
         Some(Bar { end: Some(end), thread: Some(thread) })
     }
 }
@@ -43,7 +55,7 @@ impl Drop for Bar {
     }
 }
 
-fn watch(job: &Job, ended: &Receiver<()>) {
+fn watch(job: &Job, ended: &Receiver<()>, style: Style) {
     if ended.recv_timeout(SHOWN_AFTER) != Err(RecvTimeoutError::Timeout) {
         return;
     }
@@ -70,10 +82,21 @@ fn watch(job: &Job, ended: &Receiver<()>) {
 }
 
 fn style(total_known: bool) -> ProgressStyle {
-    let template = if total_known {
+    styled(if total_known {
         "{bytes} of {total_bytes} [{wide_bar}] {percent}% {bytes_per_sec}, {eta} left"
     } else {
         "{spinner} {bytes} in {elapsed}, {bytes_per_sec}"
-    };
+    })
+}
+
+fn style_of_records(total_known: bool) -> ProgressStyle {
+    styled(if total_known {
+        "{human_pos} of {human_len} records [{wide_bar}] {percent}% {per_sec}, {eta} left"
+    } else {
+        "{spinner} {human_pos} records in {elapsed}, {per_sec}"
+    })
+}
+
+fn styled(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }

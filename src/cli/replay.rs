@@ -1,6 +1,7 @@
 //! `drave replay`: records of the past, to stdout or into another topic.
 
-use std::os::fd::OwnedFd;
+use std::io::IsTerminal as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
@@ -14,6 +15,7 @@ use super::filter::FilterArgs;
 use super::format::FORMAT_HELP;
 use super::output::{Output, OutputArgs};
 use super::position::{self, POSITIONS_HELP, Range};
+use super::progress::Bar;
 use super::reading::{InTopics as _, Selection, Sink, in_merge_order, parse_topic, say_gap};
 use super::signals::Stop;
 use super::watch::pause;
@@ -115,6 +117,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
     let range = args.range.unwrap_or(Range { from: args.from, until: args.until });
     let mut replay = Replay::open(&*engine, topics, &range, job)?;
     replay.selection = Selection { filter: args.filter.resolve(), left: args.count, ..Selection::default() };
+    // Between the lines of a terminal a bar would only be in the way.
+    let _bar = Bar::counting_records(job, !context.quiet && (args.into.is_some() || !std::io::stdout().is_terminal()));
     match args.into {
         Some(into) => {
             let mut sink = Into::open(&*engine, into, job)?;
@@ -152,11 +156,15 @@ impl<'a> Replay<'a> {
         for (index, topic) in topics.iter().enumerate() {
             ends.push(range.until.resolve(&mut *feed, index).in_topic(topic)?);
         }
+        let mut total = 0;
         for (index, topic) in topics.iter().enumerate() {
             let from = range.from.resolve(&mut *feed, index).in_topic(topic)?;
+            total += ends[index].since(from);
             feed.seek(index, from.min(ends[index])).in_topic(topic)?;
             feed.stop_at(index, Some(ends[index]));
         }
+        // Records, not bytes: how many bytes they have is known when they have been read.
+        job.expect_bytes(total);
         Ok(Replay { feed, topics, selection: Selection::default(), job, damaged: false })
     }
 
@@ -183,6 +191,7 @@ impl<'a> Replay<'a> {
             match next {
                 Ok(Next::Records { topic, records }) => {
                     let topic = &self.topics[topic];
+                    self.job.advance(u64::from(records.len()));
                     if let Some(undecodable) = self.selection.pass(topic, records, sink)? {
                         undecodable.say(topic);
                         self.damaged = true;
@@ -190,6 +199,7 @@ impl<'a> Replay<'a> {
                 }
                 Ok(Next::Gap { topic, gap }) => {
                     sink.flush()?;
+                    self.job.advance(gap.until.since(gap.from));
                     self.damaged |= say_gap(&self.topics[topic], &gap);
                 }
                 Ok(Next::CaughtUp | Next::End) => break,
@@ -217,7 +227,6 @@ struct Paced<'a> {
 
 impl Paced<'_> {
     fn wait_for(&mut self, ms: u64) -> Result<()> {
-        use std::os::fd::AsFd as _;
         let (began, first_ms) = *self.began.get_or_insert_with(|| (Instant::now(), ms));
         // A hundred years is for ever.
         let due_ms = (ms.saturating_sub(first_ms) as f64 / self.times).min(3.2e12);

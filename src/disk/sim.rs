@@ -22,7 +22,7 @@ mod tree;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-pub(crate) use crash::{HeadFate, Policy, DataFate, NameFate};
+pub(crate) use crash::{DataFate, HeadFate, NameFate, Policy};
 pub(crate) use fault::Fault;
 pub(crate) use random::Random;
 
@@ -63,13 +63,7 @@ impl Sim {
     }
 
     fn on(tree: Tree, seed: u64) -> Arc<Sim> {
-        let state = State {
-            schedule: Schedule::new(Random::new(seed)),
-            tree,
-            faults: Vec::new(),
-            struck: 0,
-            die_at: None,
-        };
+        let state = State { schedule: Schedule::new(Random::new(seed)), tree, faults: Vec::new(), struck: 0, die_at: None };
         Arc::new(Sim { state: Mutex::new(state), turn: Condvar::new() })
     }
 

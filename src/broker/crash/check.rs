@@ -95,9 +95,8 @@ pub(super) fn verify(entries: &Entries, topic: &'static str, found: Option<&Foun
         }
         for index in 0..u64::from(sent.count) {
             let ident = (sent.writer, sent.first + index as u32);
-            let expected = of.map(|receipt: Receipt| {
-                (receipt.offset.plus(index), receipt.id.advance(index).expect("far from the end"))
-            });
+            let expected =
+                of.map(|receipt: Receipt| (receipt.offset.plus(index), receipt.id.advance(index).expect("far from the end")));
             match by_ident.get(&ident) {
                 Some(place) => {
                     let is_other_life = of.is_some_and(|receipt| Some(receipt.life) != life);
@@ -281,4 +280,3 @@ fn resume(store: &Store, entries: &Entries, topic: &'static str, after: &Found) 
         }
     }
 }
-

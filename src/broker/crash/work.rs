@@ -269,8 +269,7 @@ pub(super) fn run(seed: u64, steps: usize, die_at: Option<(usize, Option<usize>)
         for (who, flusher) in flushers.iter().enumerate() {
             bodies.push(Box::new(move || {
                 let store = open(path, true, clock, sim_ref.disk(1)).expect("opens");
-                let mut writer =
-                    Writer::new(&store, flusher, ledger, sim_ref, (who as u32, seed, Arc::clone(hand)));
+                let mut writer = Writer::new(&store, flusher, ledger, sim_ref, (who as u32, seed, Arc::clone(hand)));
                 write(&mut writer, steps).unwrap_or_else(|error| panic!("writer {who}: {error:?}"));
             }));
         }
