@@ -171,7 +171,7 @@ impl Mending<'_> {
             new.file.write_all_at(&[&bytes], new.position)?;
             new.position += bytes.len() as u64;
             new.end = frame.header.end();
-            new.last_id = super::recover::last_id_of(&frame).max(new.last_id);
+            new.last_id = super::survey::last_id_of(&frame).max(new.last_id);
         }
     }
 

@@ -14,15 +14,17 @@
 //! | `index` | the sparse index of a segment |
 //! | `walk` | from frame to frame, over rubbish |
 //! | `open` | opening a log, or making one |
-//! | `recover` | what a crash left, and making it good |
+//! | `survey` | what the files say when nobody can be asked |
+//! | `recover` | making a log of them again |
 //! | `append`, `sync`, `trim` | what writers do |
 //! | `repair` | after a failed sync |
-//! | `read` | what readers do |
+//! | `read`, `window`, `find` | what readers do |
 //! | `bell` | waking those who wait for many logs |
 //! | `inspect` | looking at files, whatever state they are in |
 
 mod append;
 mod bell;
+mod find;
 mod head;
 mod index;
 pub mod inspect;
@@ -33,9 +35,11 @@ mod read;
 mod recover;
 mod repair;
 mod segment;
+mod survey;
 mod sync;
 mod trim;
 mod walk;
+mod window;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -60,7 +64,7 @@ pub use trim::TrimmedLog;
 
 use append::Appender;
 use head::Head;
-use recover::Survey;
+use survey::Survey;
 use sync::Syncer;
 
 /// What the log needs to know of a topic's settings.

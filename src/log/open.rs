@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::append::Appender;
 use super::head::{self, ALIVE_BYTE, APPEND_BYTE, HEAD, Head, MAINTENANCE_BYTE, SYNC_BYTE, Setup, Slot};
 use super::locks::LIMIT;
-use super::recover::{self, Hint};
+use super::recover;
 use super::segment::{Segment, random_salt};
+use super::survey::{self, Hint};
 use super::sync::Syncer;
 use super::{Bell, Log, LogOptions, State};
 use crate::clock::Clock;
@@ -212,7 +213,7 @@ fn open_for_reading(dir: &Dir) -> Result<State> {
         Err(error) if error.is_not_found() || matches!(error, Error::Damaged { .. }) => Hint::default(),
         Err(error) => return Err(error),
     };
-    Ok(State::Walked(Box::new(recover::survey(dir, hint)?)))
+    Ok(State::Walked(Box::new(survey::survey(dir, hint)?)))
 }
 
 fn is_read_only(error: &Error) -> bool {

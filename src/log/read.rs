@@ -9,21 +9,16 @@ use std::path::PathBuf;
 use super::index;
 use super::inspect::ends_at;
 use super::segment::{self, Segment};
+use super::window::{Look, Window};
 use super::{Log, State};
 use crate::codec::Frame;
 use crate::codec::FrameKind;
-use crate::codec::frame::{self, HEADER_BYTES as FRAME_HEADER_BYTES, Parsed};
-use crate::codec::segment::{HEADER_BYTES, file_name};
-use crate::disk::{Access, Map};
+use crate::codec::frame::{self};
+use crate::codec::segment::file_name;
+use crate::disk::Access;
 use crate::error::{Error, Result};
-use crate::ids::{Epoch, Offset, Place, RecordId};
+use crate::ids::{Epoch, Offset, Place};
 
-/// From here on a map is cheaper than reading into a buffer: it saves a copy and costs page faults.
-const MAP_MIN: u64 = 1 << 20;
-/// What one positioned read asks for: a follower's frames are small and come a few at a time.
-const READ_BYTES: u64 = 64 << 10;
-/// So much of a map is brought in ahead of the reader at a time.
-const POPULATE_BYTES: usize = 4 << 20;
 /// So many wrong index entries are passed before the segment is walked from its beginning.
 const INDEX_TRIES: usize = 4;
 
@@ -83,7 +78,7 @@ pub struct LogReader {
     epoch: Epoch,
     generation: Option<u64>,
     set: Vec<Offset>,
-    current: Option<Current>,
+    current: Option<Window>,
     all_frames: bool,
 }
 
@@ -315,7 +310,7 @@ impl LogReader {
     }
 
     /// Finds the frame that holds `offset`.
-    fn locate(&mut self, log: &Log, offset: Offset) -> Result<Result<Current, LogGap>> {
+    fn locate(&mut self, log: &Log, offset: Offset) -> Result<Result<Window, LogGap>> {
         let mut count = self.set.partition_point(|base| *base <= offset);
         if count >= 2 {
             // A segment of an epoch that a recovery ended is no longer part of the log.
@@ -351,22 +346,11 @@ impl LogReader {
         Ok(Ok(current))
     }
 
-    fn open_segment(&self, log: &Log, base: Offset) -> Result<Current> {
+    fn open_segment(&self, log: &Log, base: Offset) -> Result<Window> {
         let spare_salt = || spare_salt(log, &self.set, base);
         let segment = Segment::open(&log.dir, base, Access::Read, spare_salt)?;
         let limit = limit_of(log, &self.set, &segment)?;
-        Ok(Current {
-            segment,
-            position: HEADER_BYTES as u64,
-            expected: base,
-            limit,
-            map: None,
-            populated: 0,
-            buffer: Vec::new(),
-            buffer_at: 0,
-            buffer_until: Offset::ZERO,
-            bad: None,
-        })
+        Ok(Window::new(segment, limit))
     }
 
     /// Where in its segment the frame that begins at `offset` lies.
@@ -425,190 +409,4 @@ fn previous_of_successor(log: &Log, set: &[Offset], base: Offset) -> Result<Opti
     let Some(&successor) = set.get(set.partition_point(|b| *b <= base)) else { return Ok(None) };
     let header = segment::header_of(&log.dir, successor)?;
     Ok(header.and_then(|header| header.previous).filter(|previous| previous.base == base))
-}
-
-/// The segment a reader is in.
-#[derive(Debug)]
-struct Current {
-    segment: Segment,
-    /// Where the next frame begins.
-    position: u64,
-    /// Its base offset.
-    expected: Offset,
-    limit: Option<u64>,
-    map: Option<Map>,
-    populated: usize,
-    buffer: Vec<u8>,
-    buffer_at: u64,
-    /// Bytes of frames at or above this offset may not have been final when they were read.
-    buffer_until: Offset,
-    /// Where the unreadable rest of the segment begins, and why.
-    bad: Option<(u64, &'static str)>,
-}
-
-enum Look {
-    Frame(crate::codec::FrameHeader),
-    Bad(&'static str),
-    End,
-}
-
-impl Current {
-    fn end(&self) -> Result<u64> {
-        let length = self.segment.file.length()?;
-        Ok(self.limit.map_or(length, |limit| limit.min(length)))
-    }
-
-    fn gap(&self, from: Offset, until: Offset, position: u64, what: String) -> LogGap {
-        let path = self.segment.file.path().to_owned();
-        LogGap { from, until, reason: GapReason::Damaged { path, position, what } }
-    }
-
-    /// Verifies the frame at the current position.
-    fn look(&mut self, until: Offset) -> Result<Look> {
-        let (salt, position) = (self.segment.salt, self.position);
-        if self.limit.is_some_and(|limit| position >= limit) {
-            return Ok(Look::End);
-        }
-        let mut need = FRAME_HEADER_BYTES as u64;
-        loop {
-            let bytes = self.bytes(position, need, until)?;
-            if bytes.is_empty() {
-                return Ok(Look::End);
-            }
-            match frame::parse(bytes, salt, position) {
-                Parsed::Frame(frame) => return Ok(Look::Frame(frame.header)),
-                Parsed::Incomplete(whole) if whole as u64 > need && bytes.len() >= FRAME_HEADER_BYTES => need = whole as u64,
-                Parsed::Incomplete(_) => return Ok(Look::Bad("a frame is cut off")),
-                Parsed::Bad(why) => return Ok(Look::Bad(why)),
-            }
-        }
-    }
-
-    /// The bytes from `position` on: at least `need` of them, unless the segment ends before.
-    fn bytes(&mut self, position: u64, need: u64, until: Offset) -> Result<&[u8]> {
-        let wanted = position + need;
-        let mapped = self.map.as_ref().is_some_and(|map| wanted <= map.len() as u64);
-        if !mapped {
-            let held = self.buffer_at + self.buffer.len() as u64;
-            let is_final = self.expected < self.buffer_until;
-            if is_final && position >= self.buffer_at && wanted <= held {
-                return Ok(&self.buffer[(position - self.buffer_at) as usize..]);
-            }
-            let end = self.end()?;
-            if end.saturating_sub(position) < MAP_MIN.max(need) || end < wanted {
-                return self.read(position, need, end, until);
-            }
-            self.map = Some(Map::new(&self.segment.file, end)?);
-            self.populated = 0;
-            self.buffer = Vec::new();
-        }
-        let map = self.map.as_ref().expect("mapped before, or just now");
-        let at = position as usize;
-        if at + need as usize > self.populated {
-            let ahead = POPULATE_BYTES.max(need as usize);
-            map.populate(at, ahead);
-            self.populated = at + ahead;
-        }
-        Ok(&map[at..])
-    }
-
-    fn read(&mut self, position: u64, need: u64, end: u64, until: Offset) -> Result<&[u8]> {
-        let length = need.max(READ_BYTES).min(end.saturating_sub(position));
-        self.buffer.resize(usize::try_from(length).expect("a frame fits into memory"), 0);
-        let n = self.segment.file.read_at(&mut self.buffer, position)?;
-        self.buffer.truncate(n);
-        (self.buffer_at, self.buffer_until) = (position, until);
-        Ok(&self.buffer)
-    }
-
-    /// Whether a frame with this base offset lies there.
-    fn is_frame(&mut self, position: u64, base: Offset) -> Result<bool> {
-        let before = (self.position, self.expected);
-        if position < HEADER_BYTES as u64 || position >= self.end()? {
-            return Ok(false);
-        }
-        (self.position, self.expected) = (position, base);
-        let found = matches!(self.look(Offset::ZERO)?, Look::Frame(header) if header.base == base);
-        (self.position, self.expected) = before;
-        Ok(found)
-    }
-
-    /// The next whole frame behind bad bytes that does not go back, and its base offset.
-    fn resume(&mut self) -> Result<Option<(u64, Offset)>> {
-        let end = self.end()?;
-        if self.position + 1 >= end {
-            return Ok(None);
-        }
-        self.buffer.clear();
-        let map = Map::new(&self.segment.file, end)?;
-        let mut walk = super::walk::Walk::new(&map, self.segment.salt, self.position, self.expected);
-        Ok(match walk.step() {
-            super::walk::Found::Bad { next, .. } => next,
-            // It reads well now: it was being looked at through bytes that were not final.
-            super::walk::Found::Frame(frame) => Some((self.position, frame.header.base)),
-            super::walk::Found::End => None,
-        })
-    }
-}
-
-impl Log {
-    /// Where a place kept from before lies now: at the start of a later epoch, if one starts at or
-    /// below it.
-    pub fn clamp(&self, place: Place) -> Result<Offset> {
-        let mut clamped = place.offset;
-        if let State::Walked(survey) = &self.state
-            && survey.epoch > place.epoch
-        {
-            clamped = clamped.min(survey.epoch_start());
-        }
-        if self.epoch() <= place.epoch {
-            return Ok(clamped);
-        }
-        for base in segment::list(&self.dir)?.into_iter().rev() {
-            match segment::header_of(&self.dir, base)? {
-                Some(header) if header.epoch > place.epoch => clamped = clamped.min(header.epoch_start),
-                Some(_) => break,
-                None => {}
-            }
-        }
-        Ok(clamped)
-    }
-
-    /// The first offset whose record's ID is not below `id`; the high watermark if there is none.
-    pub fn find(&self, id: RecordId) -> Result<Offset> {
-        let (start, end) = (self.log_start(), self.high_watermark());
-        let set = segment::list(&self.dir)?;
-        let last_id_before =
-            |base: &Offset| segment::header_of(&self.dir, *base).map(|h| h.map_or(RecordId::ZERO, |h| h.last_id));
-        let (mut low, mut high) = (0, set.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if last_id_before(&set[middle])? < id { low = middle + 1 } else { high = middle }
-        }
-        let Some(&base) = set[..low].last() else { return Ok(start.min(end)) };
-        let mut reader = LogReader::new(base.max(start), self.epoch());
-        let entries = index::load(&self.dir, base)?;
-        if let Some(entry) = index::before_id(&entries, id).next()
-            && entry.base > start
-            && entry.base < end
-        {
-            reader.seek(entry.base);
-        }
-        let mut scratch = Vec::new();
-        loop {
-            match reader.step(self, end)? {
-                Step::CaughtUp => return Ok(end),
-                Step::Gap(_) => {}
-                Step::Frame { frame, from, until } => {
-                    let Ok(mut records) = frame.records(&mut scratch) else { continue };
-                    if records.narrow(from, until).is_err() {
-                        continue;
-                    }
-                    if let Some(found) = records.flatten().find(|record| record.id >= id) {
-                        return Ok(found.offset);
-                    }
-                }
-            }
-        }
-    }
 }

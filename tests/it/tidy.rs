@@ -57,7 +57,7 @@ fn code(text: &str) -> String {
 
 fn is_test_file(path: &Path) -> bool {
     let name = path.to_string_lossy();
-    name.contains("test") || name.contains("sim") || name.contains("fake")
+    name.contains("test") || name.contains("sim") || name.contains("crash") || name.contains("fake")
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! The bytes of one segment, as a reader moves through them: by a map where the stretch is long, by
+//! positioned reads where it is short.
+
+use super::read::{GapReason, LogGap};
+use super::segment::Segment;
+use super::walk::{Found, Walk};
+use crate::codec::FrameHeader;
+use crate::codec::frame::{self, HEADER_BYTES as FRAME_HEADER_BYTES, Parsed};
+use crate::codec::segment::HEADER_BYTES;
+use crate::disk::Map;
+use crate::error::Result;
+use crate::ids::Offset;
+
+/// From here on a map is cheaper than reading into a buffer: it saves a copy and costs page faults.
+const MAP_MIN: u64 = 1 << 20;
+/// What one positioned read asks for: a follower's frames are small and come a few at a time.
+const READ_BYTES: u64 = 64 << 10;
+/// So much of a map is brought in ahead of the reader at a time.
+const POPULATE_BYTES: usize = 4 << 20;
+
+/// A place in a segment, and the bytes around it.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) segment: Segment,
+    /// Where the next frame begins.
+    pub(super) position: u64,
+    /// Its base offset.
+    pub(super) expected: Offset,
+    pub(super) limit: Option<u64>,
+    map: Option<Map>,
+    populated: usize,
+    buffer: Vec<u8>,
+    buffer_at: u64,
+    /// Bytes of frames at or above this offset may not have been final when they were read.
+    buffer_until: Offset,
+    /// Where the unreadable rest of the segment begins, and why.
+    pub(super) bad: Option<(u64, &'static str)>,
+}
+
+pub(super) enum Look {
+    Frame(FrameHeader),
+    Bad(&'static str),
+    End,
+}
+
+impl Window {
+    /// Begins at the segment's first frame; what lies at or behind `limit` is not part of the log.
+    pub(super) fn new(segment: Segment, limit: Option<u64>) -> Window {
+        Window {
+            position: HEADER_BYTES as u64,
+            expected: segment.base,
+            segment,
+            limit,
+            map: None,
+            populated: 0,
+            buffer: Vec::new(),
+            buffer_at: 0,
+            buffer_until: Offset::ZERO,
+            bad: None,
+        }
+    }
+
+    pub(super) fn end(&self) -> Result<u64> {
+        let length = self.segment.file.length()?;
+        Ok(self.limit.map_or(length, |limit| limit.min(length)))
+    }
+
+    pub(super) fn gap(&self, from: Offset, until: Offset, position: u64, what: String) -> LogGap {
+        let path = self.segment.file.path().to_owned();
+        LogGap { from, until, reason: GapReason::Damaged { path, position, what } }
+    }
+
+    /// Verifies the frame at the current position.
+    pub(super) fn look(&mut self, until: Offset) -> Result<Look> {
+        let (salt, position) = (self.segment.salt, self.position);
+        if self.limit.is_some_and(|limit| position >= limit) {
+            return Ok(Look::End);
+        }
+        let mut need = FRAME_HEADER_BYTES as u64;
+        loop {
+            let bytes = self.bytes(position, need, until)?;
+            if bytes.is_empty() {
+                return Ok(Look::End);
+            }
+            match frame::parse(bytes, salt, position) {
+                Parsed::Frame(frame) => return Ok(Look::Frame(frame.header)),
+                Parsed::Incomplete(whole) if whole as u64 > need && bytes.len() >= FRAME_HEADER_BYTES => need = whole as u64,
+                Parsed::Incomplete(_) => return Ok(Look::Bad("a frame is cut off")),
+                Parsed::Bad(why) => return Ok(Look::Bad(why)),
+            }
+        }
+    }
+
+    /// The bytes from `position` on: at least `need` of them, unless the segment ends before.
+    pub(super) fn bytes(&mut self, position: u64, need: u64, until: Offset) -> Result<&[u8]> {
+        let wanted = position + need;
+        let mapped = self.map.as_ref().is_some_and(|map| wanted <= map.len() as u64);
+        if !mapped {
+            let held = self.buffer_at + self.buffer.len() as u64;
+            let is_final = self.expected < self.buffer_until;
+            if is_final && position >= self.buffer_at && wanted <= held {
+                return Ok(&self.buffer[(position - self.buffer_at) as usize..]);
+            }
+            let end = self.end()?;
+            if end.saturating_sub(position) < MAP_MIN.max(need) || end < wanted {
+                return self.read(position, need, end, until);
+            }
+            self.map = Some(Map::new(&self.segment.file, end)?);
+            self.populated = 0;
+            self.buffer = Vec::new();
+        }
+        let map = self.map.as_ref().expect("mapped before, or just now");
+        let at = position as usize;
+        if at + need as usize > self.populated {
+            let ahead = POPULATE_BYTES.max(need as usize);
+            map.populate(at, ahead);
+            self.populated = at + ahead;
+        }
+        Ok(&map[at..])
+    }
+
+    fn read(&mut self, position: u64, need: u64, end: u64, until: Offset) -> Result<&[u8]> {
+        let length = need.max(READ_BYTES).min(end.saturating_sub(position));
+        self.buffer.resize(usize::try_from(length).expect("a frame fits into memory"), 0);
+        let n = self.segment.file.read_at(&mut self.buffer, position)?;
+        self.buffer.truncate(n);
+        (self.buffer_at, self.buffer_until) = (position, until);
+        Ok(&self.buffer)
+    }
+
+    /// Whether a frame with this base offset lies there.
+    pub(super) fn is_frame(&mut self, position: u64, base: Offset) -> Result<bool> {
+        let before = (self.position, self.expected);
+        if position < HEADER_BYTES as u64 || position >= self.end()? {
+            return Ok(false);
+        }
+        (self.position, self.expected) = (position, base);
+        let found = matches!(self.look(Offset::ZERO)?, Look::Frame(header) if header.base == base);
+        (self.position, self.expected) = before;
+        Ok(found)
+    }
+
+    /// The next whole frame behind bad bytes that does not go back, and its base offset.
+    pub(super) fn resume(&mut self) -> Result<Option<(u64, Offset)>> {
+        let end = self.end()?;
+        if self.position + 1 >= end {
+            return Ok(None);
+        }
+        self.buffer.clear();
+        let map = Map::new(&self.segment.file, end)?;
+        let mut walk = Walk::new(&map, self.segment.salt, self.position, self.expected);
+        Ok(match walk.step() {
+            Found::Bad { next, .. } => next,
+            // It reads well now: it was being looked at through bytes that were not final.
+            Found::Frame(frame) => Some((self.position, frame.header.base)),
+            Found::End => None,
+        })
+    }
+}
