@@ -95,7 +95,7 @@ impl Shared {
 
 /// Nobody waits for the outcome: a failed sync poisons the log, and the next append is told.
 fn flush(log: &Log) {
-    if let Err(error) = log.sync_to(log.log_end(), &Job::new())
+    if let Err(error) = log.sync_to(log.end_place(), &Job::new())
         && !log.is_gone().unwrap_or(false)
     {
         warn!(path = %log.path().display(), %error, "a background sync failed");

@@ -8,7 +8,7 @@ use crate::codec::Batch;
 use crate::codec::frame::Packed;
 use crate::config::{Durability, TopicSettings};
 use crate::error::{Error, Result};
-use crate::ids::{Offset, TopicName};
+use crate::ids::{Offset, Place, TopicName};
 use crate::job::Job;
 use crate::log::{Appended, Mode};
 use crate::store::{Store, Topic};
@@ -35,7 +35,7 @@ pub struct TopicPublisher<'s> {
     job: Job,
     topic: Option<Arc<Topic>>,
     /// What is written by this publisher, and has to be durable.
-    owed: Option<Offset>,
+    owed: Option<Place>,
     reached: Durability,
 }
 
@@ -103,7 +103,7 @@ impl<'s> TopicPublisher<'s> {
         let appended = topic.log().append(&mut packed, batch.ids, expect, &self.job)?;
         self.reached = level;
         if level > Durability::None {
-            self.owed = Some(appended.end);
+            self.owed = Some(appended.end_place());
         }
         if level == Durability::Async {
             self.flusher.order(topic.log(), Instant::now() + settings.flush_interval);

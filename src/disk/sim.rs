@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use crash::{DataFate, HeadFate, NameFate, Policy};
-pub(crate) use fault::Fault;
+pub(crate) use fault::{Fault, Kind};
 pub(crate) use random::Random;
 
 use super::{BootId, Disk, Op, Verdict, Watch};

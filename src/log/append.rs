@@ -15,7 +15,7 @@ use crate::codec::segment::{HEADER_BYTES, file_name};
 use crate::codec::{FrameKind, SegmentHeader};
 use crate::disk::{Access, File};
 use crate::error::{Error, Result};
-use crate::ids::{Offset, RecordId, TimestampMs};
+use crate::ids::{Epoch, Offset, Place, RecordId, TimestampMs};
 use crate::job::Job;
 
 /// What this process keeps open for appending.
@@ -42,8 +42,18 @@ pub struct Appended {
     pub first_id: RecordId,
     /// The offset after the last one: what has to be durable for this append to be.
     pub end: Offset,
+    /// The epoch of these offsets.
+    pub epoch: Epoch,
     /// Whether a segment was sealed before it.
     pub rolled: bool,
+}
+
+impl Appended {
+    /// What [`Log::sync_to`] has to cover.
+    #[must_use]
+    pub fn end_place(&self) -> Place {
+        Place { offset: self.end, epoch: self.epoch }
+    }
 }
 
 /// What is to be appended.
@@ -60,8 +70,9 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::TopicGone`]; [`Error::OffsetConflict`] when `expect` is not the next offset;
-    /// [`Error::Poisoned`] when a failed sync could not be repaired; [`Error::Busy`]. After any
-    /// error nothing of the frame is in the log.
+    /// [`Error::Poisoned`] when a failed sync could not be repaired; [`Error::Busy`]. After an
+    /// error nothing of the frame is in the log, unless the disk also refused to cut off what had
+    /// been written of it: if that was all of it, the next append takes it in.
     pub fn append(&self, frame: &mut Packed<'_>, ids: BatchIds, expect: Option<Offset>, job: &Job) -> Result<Appended> {
         let appended = {
             let mut appender = lock_mutex(&self.append);
@@ -128,7 +139,7 @@ impl Log {
         slot.entries_added += count;
         head.publish(&slot);
         head.set_writing(false);
-        Ok(Appended { first, first_id, end: slot.log_end, rolled })
+        Ok(Appended { first, first_id, end: slot.log_end, epoch: head.epoch(), rolled })
     }
 
     /// Under the append lock: the state of the log, with the active segment open, and with what a

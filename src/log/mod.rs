@@ -48,7 +48,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::disk::Dir;
 use crate::error::{Error, Result};
-use crate::ids::{Epoch, Incarnation, Offset};
+use crate::ids::{Epoch, Incarnation, Offset, Place};
 use crate::job::Job;
 
 pub use append::Appended;
@@ -190,6 +190,14 @@ impl Log {
             State::Live(head) => head.epoch(),
             State::Walked(survey) => survey.epoch,
         }
+    }
+
+    /// What [`crate::log::Log::sync_to`] has to cover for all that is written now.
+    #[must_use]
+    pub fn end_place(&self) -> Place {
+        // In this order: a repair in between makes the place one of the past, never of the future.
+        let epoch = self.epoch();
+        Place { offset: self.log_end(), epoch }
     }
 
     /// The first offset a reader may not see.

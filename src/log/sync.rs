@@ -10,7 +10,7 @@ use super::{Log, lock_mutex};
 use crate::codec::segment::file_name;
 use crate::disk::{Access, File};
 use crate::error::{Error, Result};
-use crate::ids::Offset;
+use crate::ids::{Offset, Place};
 use crate::job::Job;
 
 /// How long a follower waits for the leader before it tries to be one. Longer than any sync on a
@@ -28,13 +28,20 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Poisoned`] when a sync failed, here or in another process, whose records these may
-    /// be; the system's error for the one whose sync it was.
-    pub fn sync_to(&self, target: Offset, job: &Job) -> Result<()> {
+    /// be, or when the repair after it has lost them; the system's error for the one whose sync it
+    /// was.
+    pub fn sync_to(&self, target: Place, job: &Job) -> Result<()> {
         let head = self.head()?;
         loop {
             let word = head.durable_word();
             let seen = word.read();
-            if head.durable() >= target {
+            let is_durable = head.durable() >= target.offset;
+            // A repair names its epoch before it moves the durable offset. If it has lost records,
+            // these offsets are used again, and what is durable now may be somebody else's.
+            if head.epoch() != target.epoch && self.clamp(target)? < target.offset {
+                return Err(Error::Poisoned { path: self.path().to_owned() });
+            }
+            if is_durable {
                 return Ok(());
             }
             if head.is_poisoned() {

@@ -10,7 +10,7 @@ use crate::codec::batch::BatchIds;
 use crate::codec::frame::Packed;
 use crate::codec::segment::{file_name, index_name};
 use crate::error::{Error, Result};
-use crate::ids::Offset;
+use crate::ids::{Offset, Place};
 use crate::job::Job;
 
 /// What a trim did.
@@ -44,7 +44,7 @@ impl Log {
         Ok(TrimmedLog { from, until: head.log_start(), segments, bytes })
     }
 
-    fn move_start(&self, head: &Head, before: Offset, job: &Job) -> Result<Offset> {
+    fn move_start(&self, head: &Head, before: Offset, job: &Job) -> Result<Place> {
         let mut appender = lock_mutex(&self.append);
         let _held = locks::take(head, APPEND, self, job)?;
         self.check_in_force(head)?;
@@ -69,7 +69,7 @@ impl Log {
             // The new segment must not be lost when the old ones are removed.
             self.sync_control(head, &appender)?;
         }
-        Ok(slot.log_end)
+        Ok(Place { offset: slot.log_end, epoch: head.epoch() })
     }
 
     fn sync_control(&self, head: &Head, appender: &Appender) -> Result<()> {

@@ -175,7 +175,7 @@ impl Store {
         }
         if overrides.over(&self.defaults).durability == Durability::Sync {
             // What readers have seen must not vanish from their sight.
-            topic.log.sync_to(topic.log.log_end(), job)?;
+            topic.log.sync_to(topic.log.end_place(), job)?;
         }
         settings_file::write_topic(topic.log.dir(), full_name.as_ref(), &overrides, true)?;
         topic.log.settings_changed()

@@ -99,6 +99,7 @@ pub(super) fn verify(entries: &Entries, topic: &'static str, found: Option<&Foun
                 of.map(|receipt: Receipt| (receipt.offset.plus(index), receipt.id.advance(index).expect("far from the end")));
             match by_ident.get(&ident) {
                 Some(place) => {
+                    assert!(crash == Crash::Power || !sent.refused, "{topic}: {ident:?} is there, though an error was told");
                     let is_other_life = of.is_some_and(|receipt| Some(receipt.life) != life);
                     assert!(!is_other_life, "{topic}: {ident:?} is from another life");
                     assert!(expected.is_none_or(|expected| expected == *place), "{ident:?} at {place:?}, not {expected:?}");
@@ -219,10 +220,8 @@ pub(super) fn use_again(
         let mut before = None;
         match store.topic(&name(topic), Mode::Write, &Job::new()) {
             Ok(opened) => {
-                if crash == Crash::Kill {
-                    // A reader of a `sync` topic is not shown what is not durable yet.
-                    make_durable(&opened, topic);
-                }
+                // A reader of a `sync` topic is not shown what is not durable yet.
+                make_durable(&opened, topic);
                 before = find(&store, topic).unwrap_or_else(|error| panic!("reading {topic}: {error:?}"));
                 let entries = ledger.lock();
                 verify(&entries, topic, before.as_ref(), crash);
@@ -257,7 +256,7 @@ pub(super) fn use_again(
 /// After a kill inside a sync the topic is poisoned until an append has repaired it.
 fn make_durable(topic: &crate::store::Topic, what: &str) {
     let log = topic.log();
-    match log.sync_to(log.log_end(), &Job::new()) {
+    match log.sync_to(log.end_place(), &Job::new()) {
         Ok(()) | Err(Error::Poisoned { .. }) => {}
         Err(error) => panic!("{what}: {error:?}"),
     }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::check::{Crash, check, use_again};
 use super::ledger::Ledger;
-use super::work::{INODE_WORDS, Run, run};
+use super::work::{Fate, INODE_WORDS, Run, run};
 use super::{Case, seeds};
 use crate::disk::sim::{DataFate, HeadFate, NameFate, Policy, Random, scratch};
 
@@ -23,7 +23,7 @@ fn a_kill_of_all_processes_loses_nothing_that_was_published_at_any_level() {
     for seed in seeds(200..202) {
         let mut ops = 0;
         loop {
-            let run = run(seed, STEPS, Some((ops, None)));
+            let run = run(seed, STEPS, &Fate::Killed(ops, None));
             told(&run, format!("seed {seed}, killed before change {ops}"), || {
                 let entries = run.ledger.lock().until(ops);
                 check(&run.path, &entries, &run.clock, Crash::Kill);
@@ -44,7 +44,7 @@ fn a_power_cut_after_a_kill_loses_nothing_that_was_acknowledged() {
     let data = [DataFate::Lost, DataFate::Shuffled, DataFate::Kept];
     for seed in seeds(210..212) {
         for ops in 0.. {
-            let run = run(seed, STEPS, Some((ops, None)));
+            let run = run(seed, STEPS, &Fate::Killed(ops, None));
             told(&run, format!("seed {seed}, killed before change {ops}, then a power cut"), || {
                 run.sim.revive();
                 let ledger = Ledger::of(run.ledger.lock().until(ops));
@@ -69,7 +69,7 @@ fn when_one_process_is_killed_the_others_go_on() {
     for seed in seeds(220..222) {
         for ops in 0.. {
             let victim = ops % 2;
-            let run = run(seed, STEPS, Some((ops, Some(victim))));
+            let run = run(seed, STEPS, &Fate::Killed(ops, Some(victim)));
             told(&run, format!("seed {seed}, {victim} killed before change {ops}"), || {
                 let end = run.sim.now();
                 check(&run.path, &run.ledger.lock().until(end), &run.clock, Crash::Kill);

@@ -19,6 +19,8 @@ pub(super) struct Sent {
     pub(super) first: u32,
     pub(super) count: u32,
     pub(super) started: usize,
+    /// `publish` has said that it failed.
+    pub(super) refused: bool,
     /// What `publish` returned, and when.
     pub(super) receipt: Option<(usize, Receipt)>,
     /// When it was acknowledged as synced.
@@ -75,7 +77,7 @@ impl Ledger {
 
     pub(super) fn send(&self, topic: &'static str, writer: u32, first: u32, count: u32, started: usize) -> usize {
         let mut entries = self.lock();
-        entries.sent.push(Sent { topic, writer, first, count, started, receipt: None, acked: None });
+        entries.sent.push(Sent { topic, writer, first, count, started, refused: false, receipt: None, acked: None });
         entries.sent.len() - 1
     }
 

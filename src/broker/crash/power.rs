@@ -2,7 +2,7 @@
 
 use super::check::{Crash, check, use_again};
 use super::ledger::Ledger;
-use super::work::{INODE_WORDS, Run, run};
+use super::work::{Fate, INODE_WORDS, Run, run};
 use super::{Case, seeds};
 use crate::disk::sim::{DataFate, HeadFate, NameFate, Policy, Random, Sim, scratch};
 
@@ -38,7 +38,7 @@ fn cut(run: &Run, seed: u64, ops: usize, policy: Policy) {
 #[test]
 fn after_a_power_cut_all_that_was_acknowledged_is_there_and_nothing_else() {
     for seed in seeds(1..3) {
-        let run = run(seed, 24, None);
+        let run = run(seed, 24, &Fate::Peace);
         assert!(run.whole);
         let end = run.sim.now();
         for ops in 0..=end {
@@ -55,7 +55,7 @@ fn after_a_power_cut_all_that_was_acknowledged_is_there_and_nothing_else() {
 #[test]
 fn a_power_cut_during_the_recovery_from_one_loses_nothing_either() {
     for seed in seeds(100..104) {
-        let run = run(seed, 20, None);
+        let run = run(seed, 20, &Fate::Peace);
         let mut random = Random::new(seed);
         let end = run.sim.now();
         for round in 0..60 {

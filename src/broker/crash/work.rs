@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::ledger::{Ident, Ledger, Receipt, Saved, Span, identify, push};
 use super::{clock, name, open};
@@ -11,7 +11,7 @@ use crate::broker::{Fed, Flusher, Level, TopicFeed, TopicPublisher};
 use crate::clock::Clock;
 use crate::codec::BatchBuilder;
 use crate::config::{Durability, Overrides};
-use crate::disk::sim::{Random, Sim};
+use crate::disk::sim::{Fault, Random, Sim};
 use crate::error::{Error, Result};
 use crate::ids::{Incarnation, Offset, Place};
 use crate::job::Job;
@@ -38,7 +38,7 @@ pub(super) struct Writer<'a> {
     pub(super) sim: &'a Sim,
     pub(super) who: u32,
     pub(super) random: Random,
-    pub(super) hand: Arc<AtomicU64>,
+    hand: Arc<AtomicU64>,
     publishers: HashMap<&'static str, TopicPublisher<'a>>,
     /// What is not acknowledged yet.
     owed: HashMap<&'static str, Vec<usize>>,
@@ -93,7 +93,8 @@ impl<'a> Writer<'a> {
         let mut batch = BatchBuilder::new();
         (first..first + count).for_each(|number| push(&mut batch, topic, (self.who, number)));
         let index = self.ledger.send(topic, self.who, first, count, self.sim.now());
-        let (appended, _) = self.publisher(topic)?.publish(&batch.batch(), None)?;
+        let published = self.publisher(topic).and_then(|publisher| publisher.publish(&batch.batch(), None));
+        let (appended, _) = published.inspect_err(|_| self.ledger.lock().sent[index].refused = true)?;
         let life = self.store.topic(&name(topic), Mode::Read, &Job::new())?.log().incarnation();
         self.ledger.receive(index, self.sim.now(), Receipt { life, offset: appended.first, id: appended.first_id });
         self.owed.entry(topic).or_default().push(index);
@@ -240,37 +241,62 @@ pub(super) fn follow(store: &Store, ledger: &Ledger, sim: &Sim, rounds: usize) {
     }
 }
 
+/// What happens to the writers of a run.
+#[derive(Clone, Debug)]
+pub(super) enum Fate {
+    /// Nothing: every error is a failure of the test.
+    Peace,
+    /// All are killed before this change, or one of them is.
+    Killed(usize, Option<usize>),
+    /// Changes fail; writers go on with something else.
+    Faults(Vec<Fault>),
+}
+
 /// A whole run: two writers and a reader.
 pub(super) struct Run {
     pub(super) sim: Arc<Sim>,
     pub(super) ledger: Ledger,
     pub(super) clock: Clock,
-    pub(super) hand: Arc<AtomicU64>,
     pub(super) _dir: tempfile::TempDir,
     pub(super) path: std::path::PathBuf,
     /// Whether all came to their ends.
     pub(super) whole: bool,
+    /// What the writers were told.
+    pub(super) errors: Vec<Error>,
 }
 
-/// Lets two writers make `steps` steps each. All are killed before change `die_at`, or one is.
-pub(super) fn run(seed: u64, steps: usize, die_at: Option<(usize, Option<usize>)>) -> Run {
+/// Lets two writers make `steps` steps each.
+pub(super) fn run(seed: u64, steps: usize, fate: &Fate) -> Run {
     let dir = crate::disk::sim::scratch();
     let path = dir.path().to_owned();
     let sim = Sim::new(&path, seed);
-    if let Some((at, victim)) = die_at {
-        sim.die_at(at, victim);
+    match fate {
+        Fate::Peace => {}
+        Fate::Killed(at, victim) => sim.die_at(*at, *victim),
+        Fate::Faults(faults) => sim.arm(faults.clone()),
     }
+    let is_faulty = matches!(fate, Fate::Faults(_));
     let (clock, hand) = clock();
     let ledger = Ledger::default();
+    let errors = Mutex::new(Vec::new());
     let flushers = [Flusher::default(), Flusher::default()];
     let whole = {
-        let (sim_ref, ledger, clock, path, hand) = (&sim, &ledger, &clock, &path, &hand);
+        let (sim_ref, ledger, clock, path, hand, errors) = (&sim, &ledger, &clock, &path, &hand, &errors);
         let mut bodies: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
         for (who, flusher) in flushers.iter().enumerate() {
             bodies.push(Box::new(move || {
-                let store = open(path, true, clock, sim_ref.disk(1)).expect("opens");
+                let note = |error: Error| {
+                    assert!(is_faulty, "writer {who}: {error:?}");
+                    errors.lock().unwrap().push(error);
+                };
+                let store = loop {
+                    match open(path, true, clock, sim_ref.disk(1)) {
+                        Ok(store) => break store,
+                        Err(error) => note(error),
+                    }
+                };
                 let mut writer = Writer::new(&store, flusher, ledger, sim_ref, (who as u32, seed, Arc::clone(hand)));
-                write(&mut writer, steps).unwrap_or_else(|error| panic!("writer {who}: {error:?}"));
+                write(&mut writer, steps, &note);
             }));
         }
         bodies.push(Box::new(move || {
@@ -283,18 +309,20 @@ pub(super) fn run(seed: u64, steps: usize, die_at: Option<(usize, Option<usize>)
         sim.run(bodies).into_iter().all(|ended| ended)
     };
     drop(flushers);
-    if matches!(die_at, Some((_, None))) {
+    if matches!(fate, Fate::Killed(_, None)) {
         sim.settle_after_kill();
     }
-    Run { sim, ledger, clock, hand, _dir: dir, path, whole }
+    Run { sim, ledger, clock, _dir: dir, path, whole, errors: errors.into_inner().unwrap() }
 }
 
 fn has_store(path: &Path) -> bool {
     path.join(crate::store::store_file_name()).exists() && path.join("topics").exists()
 }
 
-fn write(writer: &mut Writer<'_>, steps: usize) -> Result<()> {
-    writer.make_topics()?;
+fn write(writer: &mut Writer<'_>, steps: usize, note: &dyn Fn(Error)) {
+    while let Err(error) = writer.make_topics() {
+        note(error);
+    }
     for step in 0..steps {
         let done = match (writer.who, step * 10 / steps.max(10)) {
             (1, 3) => writer.delete("d"),
@@ -303,15 +331,12 @@ fn write(writer: &mut Writer<'_>, steps: usize) -> Result<()> {
             (1, 7) => writer.trim("n"),
             _ => writer.step(),
         };
-        match done {
-            // Another one died inside a sync; the next append makes it good.
-            Err(Error::Poisoned { path }) => {
-                let is_of = |topic: &&str| path.ends_with(topic);
-                let poisoned = TOPICS.iter().map(|(topic, _)| *topic).find(is_of).expect("one of them");
-                writer.give_up(poisoned);
+        if let Err(error) = done {
+            TOPICS.iter().for_each(|(topic, _)| writer.give_up(topic));
+            // If another one died inside a sync: the next append makes it good.
+            if !matches!(error, Error::Poisoned { .. }) {
+                note(error);
             }
-            other => other?,
         }
     }
-    Ok(())
 }
