@@ -30,6 +30,8 @@ struct Owner {
     uid: u32,
     gid: u32,
     mode: u32,
+    /// Whether what this process creates would differ in owner, group or mode.
+    differs: bool,
 }
 
 /// What an entry of a directory is.
@@ -72,7 +74,7 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|source| Error::io("open", path, source))?;
         let stat = rustix::fs::fstat(&fd).map_err(|source| Error::io("stat", path, source))?;
-        let owner = Owner { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o777 };
+        let owner = Owner::of(stat.st_uid, stat.st_gid, stat.st_mode & 0o777);
         Ok(Dir { fd, path: path.to_owned(), disk, owner, inode: stat.st_ino })
     }
 
@@ -156,7 +158,7 @@ impl Dir {
         let failed = self.failed("make the directory", name);
         self.disk.ask(&Op::Create { dir: self.inode, name, is_dir: true }).check().map_err(&failed)?;
         rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(self.owner.mode)).map_err(&failed)?;
-        if self.owner.needs_more_than_create() {
+        if self.owner.differs {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(&failed)?;
             self.owner.apply(fd.as_fd(), self.owner.mode).map_err(&failed)?;
@@ -177,7 +179,7 @@ impl Dir {
     pub fn create_file(&self, name: &[u8]) -> Result<File> {
         self.disk.ask(&Op::Create { dir: self.inode, name, is_dir: false }).check().map_err(self.failed("create", name))?;
         let file = self.file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, "create")?;
-        if self.owner.needs_more_than_create() {
+        if self.owner.differs {
             self.owner.apply(file.as_fd(), self.owner.mode & 0o666).map_err(self.failed("set the owner of", name))?;
         }
         Ok(file)
@@ -346,10 +348,10 @@ impl AsFd for Dir {
 }
 
 impl Owner {
-    /// Whether a file that this process creates would differ in owner, group or mode.
-    fn needs_more_than_create(self) -> bool {
-        let masked = self.mode & 0o077 != 0;
-        masked || self.uid != rustix::process::geteuid().as_raw() || self.gid != rustix::process::getegid().as_raw()
+    fn of(uid: u32, gid: u32, mode: u32) -> Owner {
+        let is_ours = uid == rustix::process::geteuid().as_raw() && gid == rustix::process::getegid().as_raw();
+        // Bits for others may fall to the umask.
+        Owner { uid, gid, mode, differs: !is_ours || mode & 0o077 != 0 }
     }
 
     fn apply(self, fd: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<()> {

@@ -79,12 +79,17 @@ pub(super) fn take<'a>(head: &'a Head, lock: Lock, log: &Log, job: &Job) -> Resu
         }
         let waited = began.elapsed();
         if waited >= LIMIT {
-            let holder = u32::try_from(head.page().load(lock.holder_at)).ok().filter(|pid| *pid != 0);
-            return Err(Error::Busy { what: lock.what, path: log.path().to_owned(), holder, waited });
+            return Err(busy(head, lock, log, waited));
         }
         if job.is_late() {
             return Err(Error::TimedOut);
         }
         word.sleep(seen, job.at_most(NOTICE_DEATH));
     }
+}
+
+/// Whoever holds the lock has done so for too long.
+pub(super) fn busy(head: &Head, lock: Lock, log: &Log, waited: Duration) -> Error {
+    let holder = u32::try_from(head.page().load(lock.holder_at)).ok().filter(|pid| *pid != 0);
+    Error::Busy { what: lock.what, path: log.path().to_owned(), holder, waited }
 }

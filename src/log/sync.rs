@@ -1,7 +1,7 @@
 //! Group commit, across threads and processes: one leader syncs for all who wait.
 
 use std::sync::{Arc, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::head::Head;
 use super::locks::{self, Held, SYNC};
@@ -29,9 +29,11 @@ impl Log {
     /// # Errors
     /// [`Error::Poisoned`] when a sync failed, here or in another process, whose records these may
     /// be, or when the repair after it has lost them; the system's error for the one whose sync it
-    /// was.
+    /// was; [`Error::Busy`] when another process holds the sync lock for longer than the limit.
     pub fn sync_to(&self, target: Place, job: &Job) -> Result<()> {
         let head = self.head()?;
+        // Counts from the last time that anything became durable: a slow disk is not a stuck one.
+        let mut moved = (head.durable(), Instant::now());
         loop {
             let word = head.durable_word();
             let seen = word.read();
@@ -53,6 +55,11 @@ impl Log {
             if !self.try_lead(head)? {
                 if job.is_late() {
                     return Err(Error::TimedOut);
+                }
+                if head.durable() != moved.0 {
+                    moved = (head.durable(), Instant::now());
+                } else if moved.1.elapsed() >= locks::LIMIT {
+                    return Err(locks::busy(head, SYNC, self, moved.1.elapsed()));
                 }
                 word.sleep(seen, job.at_most(LEADER_LIMIT));
             }
