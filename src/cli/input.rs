@@ -16,10 +16,14 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::Result;
+use super::read_ahead::{HEADROOM, ReadAhead};
 
 /// While input flows, it is handed on at least this often: 50 ms is what the contract promises, and
 /// at 20 syncs a second a disk does little else.
 const HAND_ON_AFTER: Duration = Duration::from_millis(50);
+
+/// Below this a second thread is not worth its start.
+const READ_AHEAD_MIN: u64 = 8 << 20;
 
 /// A buffer that one huge record has made larger than this is given back.
 const BUFFER_KEEP_BYTES: usize = 4 * FRAME_BYTES_AIM;
@@ -49,7 +53,11 @@ pub(crate) struct Input<'a> {
     /// Regular files never do, and polling them tells nothing.
     can_block: bool,
     buffer: Vec<u8>,
+    /// What has not been used lies in `start..filled`.
+    start: usize,
     filled: usize,
+    /// For large files.
+    ahead: Option<ReadAhead>,
     /// How far this chunk may fill the buffer.
     goal: usize,
     handed_on: Instant,
@@ -60,9 +68,15 @@ impl<'a> Input<'a> {
     pub(crate) fn new(fd: BorrowedFd<'a>, name: &str, stop: Option<BorrowedFd<'a>>, job: &Job) -> Result<Input<'a>> {
         let stat = rustix::fs::fstat(fd).with_context(|| format!("cannot look at {name}"))?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let mut ahead = None;
         if regular {
             let position = rustix::fs::tell(fd).unwrap_or(0);
-            job.expect_bytes(u64::try_from(stat.st_size).unwrap_or(0).saturating_sub(position));
+            let bytes = u64::try_from(stat.st_size).unwrap_or(0).saturating_sub(position);
+            job.expect_bytes(bytes);
+            if bytes >= READ_AHEAD_MIN {
+                // Without a thread it is read as others are.
+                ahead = ReadAhead::start(fd).ok();
+            }
         }
         Ok(Input {
             fd,
@@ -70,8 +84,10 @@ impl<'a> Input<'a> {
             stop,
             job: job.clone(),
             can_block: !regular,
-            buffer: vec![0; FRAME_BYTES_AIM],
+            buffer: if ahead.is_some() { Vec::new() } else { vec![0; FRAME_BYTES_AIM] },
+            start: 0,
             filled: 0,
+            ahead,
             goal: FRAME_BYTES_AIM,
             handed_on: Instant::now(),
         })
@@ -86,6 +102,9 @@ impl<'a> Input<'a> {
             if self.handed_on.elapsed() >= HAND_ON_AFTER {
                 self.handed_on = Instant::now();
                 return Ok(Fill::Due);
+            }
+            if self.ahead.is_some() {
+                return self.take_ahead();
             }
             if self.filled >= self.goal {
                 return Ok(Fill::Full);
@@ -105,6 +124,30 @@ impl<'a> Input<'a> {
                 Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.name)),
             }
         }
+    }
+
+    /// Takes the next chunk that was read ahead, with what is left of the one before in front.
+    fn take_ahead(&mut self) -> Result<Fill> {
+        let Some(ahead) = &self.ahead else { return Ok(Fill::End) };
+        let failed = || format!("cannot read {}", self.name);
+        let rest = self.filled - self.start;
+        let read = if rest <= HEADROOM {
+            let kept = self.bytes().to_vec();
+            (self.start, self.filled) = (0, 0);
+            self.buffer = ahead.next(std::mem::take(&mut self.buffer)).with_context(failed)?;
+            self.start = HEADROOM - rest;
+            self.buffer[self.start..HEADROOM].copy_from_slice(&kept);
+            self.buffer.len() - HEADROOM
+        } else {
+            let chunk = ahead.next(Vec::new()).with_context(failed)?;
+            self.buffer.drain(..self.start);
+            self.buffer.extend_from_slice(&chunk[HEADROOM..]);
+            self.start = 0;
+            chunk.len() - HEADROOM
+        };
+        self.filled = self.buffer.len();
+        self.job.advance(read as u64);
+        Ok(if read == 0 { Fill::End } else { Fill::Full })
     }
 
     /// Sleeps until there is more to read, the job is stopped, or its time is over.
@@ -129,11 +172,18 @@ impl<'a> Input<'a> {
 
     /// What has been read and not been used.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.filled]
+        &self.buffer[self.start..self.filled]
     }
 
     /// The first `used` bytes are done with; what is left comes first in the next chunk.
     pub(crate) fn consume(&mut self, used: usize) {
+        if self.ahead.is_some() {
+            self.start += used;
+            if self.start == self.filled && self.buffer.capacity() > BUFFER_KEEP_BYTES {
+                (self.buffer, self.start, self.filled) = (Vec::new(), 0, 0);
+            }
+            return;
+        }
         if used > 0 {
             self.buffer.copy_within(used..self.filled, 0);
             self.filled -= used;

@@ -20,6 +20,7 @@ mod output;
 mod position;
 mod progress;
 mod publish;
+mod read_ahead;
 mod reading;
 mod replay;
 mod signals;
