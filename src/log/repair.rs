@@ -147,7 +147,9 @@ impl Log {
             unlink(index_name(base))?;
             unlink(file_name(base))?;
         }
-        Ok(())
+        // Before anything is durable beyond them: if they came back with a power cut, a recovery
+        // would take them for the end of the log.
+        self.dir.sync()
     }
 }
 
