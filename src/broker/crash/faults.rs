@@ -116,7 +116,7 @@ fn break_a_repair(loses: bool, fresh: bool, same: bool, broken: usize) {
     let dir = scratch();
     let sim = Sim::new(dir.path(), 1);
     let (clock, hand) = clock();
-    let stores = [1, 2].map(|_| open(dir.path(), true, &clock, sim.disk(1)).expect("opens"));
+    let stores = [1, 2, 3].map(|_| open(dir.path(), true, &clock, sim.disk(1)).expect("opens"));
     let (flusher, ledger) = (Flusher::default(), Ledger::default());
     let [mut one, mut two] = [0, 1].map(|who| Writer::new(&stores[who], &flusher, &ledger, &sim, (who as u32, 0, hand.clone())));
     one.make_topics().unwrap();
@@ -133,6 +133,7 @@ fn break_a_repair(loses: bool, fresh: bool, same: bool, broken: usize) {
     one.send("s", 3).unwrap();
     let topic = stores[0].topic(&name("s"), Mode::Write, &Job::new()).unwrap();
     let log = topic.log();
+    stores[2].topic(&name("s"), Mode::Write, &Job::new()).unwrap();
     sim.arm(vec![Fault { loses, ..Fault::nth(Some(Kind::SyncFile), 0, Errno::IO) }]);
     let error = one.settle("s").unwrap_err();
     assert!(matches!(error, Error::Io { action: "sync", .. }), "{error:?}");
@@ -146,7 +147,7 @@ fn break_a_repair(loses: bool, fresh: bool, same: bool, broken: usize) {
     let has_struck = sim.struck() == 1;
     sim.arm(Vec::new());
     if has_struck && repaired.is_err() {
-        let mut late = Writer::new(&stores[0], &flusher, &ledger, &sim, (2, 0, hand.clone()));
+        let mut late = Writer::new(&stores[2], &flusher, &ledger, &sim, (2, 0, hand.clone()));
         let next = if same { &mut two } else { &mut late };
         next.send("s", 1).unwrap_or_else(|error| panic!("{error:?} after {told}"));
         next.settle("s").unwrap();
