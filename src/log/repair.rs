@@ -126,8 +126,14 @@ impl Log {
         let holder = bases[..bases.partition_point(|base| *base <= durable)].last().copied();
         let Some(holder) = holder else { return Ok((None, head.epoch(), durable)) };
         let header = segment::header_of(&self.dir, holder)?;
-        let epoch = header.as_ref().map_or(head.epoch(), |header| header.epoch);
-        let epoch_start = header.as_ref().map_or(holder, |header| header.epoch_start);
+        // The records may be of several epochs; the newest one goes on, or its number would be given
+        // out twice.
+        let (mut epoch, mut epoch_start) = header.as_ref().map_or((head.epoch(), holder), |h| (h.epoch, h.epoch_start));
+        for base in bases.iter().filter(|base| **base > holder) {
+            if let Some(later) = segment::header_of(&self.dir, *base)?.filter(|later| later.epoch > epoch) {
+                (epoch, epoch_start) = (later.epoch, later.epoch_start);
+            }
+        }
         if holder == durable {
             return Ok((header.and_then(|header| header.previous), epoch, epoch_start));
         }

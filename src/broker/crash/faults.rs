@@ -17,8 +17,8 @@ const STEPS: usize = 12;
 
 fn power_cut(run: &Run, ledger: &Ledger, turn: usize) {
     let data = [DataFate::Lost, DataFate::Shuffled, DataFate::Kept, DataFate::Torn][turn % 4];
-    let names = if turn % 2 == 0 { NameFate::Kept } else { NameFate::Lost };
-    let head = if turn % 3 == 0 { HeadFate::Lost } else { HeadFate::Ahead };
+    let names = if turn.is_multiple_of(2) { NameFate::Kept } else { NameFate::Lost };
+    let head = if turn.is_multiple_of(3) { HeadFate::Lost } else { HeadFate::Ahead };
     let policy = Policy { data, names, head, inode_words: INODE_WORDS };
     let _case = Case(format!("then a power cut, {policy:?}"));
     let (dir, end) = (scratch(), run.sim.now());
