@@ -38,10 +38,15 @@ impl Log {
         if !head.is_poisoned() {
             return Ok(());
         }
-        let mut slot = self.catch_up(head, appender)?;
+        let mut slot = match self.catch_up(head, appender) {
+            // A repair died between putting its segment in place and saying so: this one reads
+            // what that one wrote.
+            Err(Error::TopicGone { .. }) => head.slot(),
+            other => other?,
+        };
         let durable = head.durable();
         let before = slot.log_end;
-        match self.rewrite(head, &mut slot, durable) {
+        match self.rewrite(head, appender, &mut slot, durable) {
             Ok(()) => {}
             Err(error @ (Error::Io { action: "sync", .. } | Error::Poisoned { .. })) => {
                 warn!(path = %self.path().display(), error = %error, "the repair after a failed sync failed too");
@@ -49,9 +54,7 @@ impl Log {
             }
             Err(error) => return Err(error),
         }
-        *appender = Appender::default();
         head.set_durable(slot.log_end);
-        head.publish(&slot);
         head.bump_set_generation();
         head.clear_poison();
         head.durable_word().ring();
@@ -61,7 +64,7 @@ impl Log {
         Ok(())
     }
 
-    fn rewrite(&self, head: &Head, slot: &mut Slot, durable: Offset) -> Result<()> {
+    fn rewrite(&self, head: &Head, appender: &mut Appender, slot: &mut Slot, durable: Offset) -> Result<()> {
         let mut reader = LogReader::of_all_frames(durable, head.epoch());
         let (previous, epoch, epoch_start) = self.place_of_repair(&mut reader, durable, head)?;
         let mut header = SegmentHeader {
@@ -97,7 +100,7 @@ impl Log {
                 return Err(error);
             }
         };
-        self.put_in_place(&name, durable)?;
+        self.dir.rename(name.as_bytes(), &self.dir, file_name(durable).as_bytes())?;
         slot.log_end = rewritten.end;
         slot.end_position = rewritten.end_position;
         slot.entries_added -= rewritten.entries_lost.min(slot.entries_added);
@@ -107,8 +110,13 @@ impl Log {
         slot.active_created = header.created;
         slot.index_bytes = 0;
         slot.indexed = HEADER_BYTES as u64;
+        // At once, and still poisoned: the segment that was active may be the one replaced, and
+        // if what follows fails, another process has to find its way all the same.
         head.set_epoch(header.epoch);
-        Ok(())
+        head.publish(slot);
+        head.bump_set_generation();
+        *appender = Appender::default();
+        self.make_it_last(durable)
     }
 
     /// What the new segment says of its predecessor: the segment that holds the durable offset, or
@@ -118,8 +126,14 @@ impl Log {
         let holder = bases[..bases.partition_point(|base| *base <= durable)].last().copied();
         let Some(holder) = holder else { return Ok((None, head.epoch(), durable)) };
         let header = segment::header_of(&self.dir, holder)?;
-        let epoch = header.as_ref().map_or(head.epoch(), |header| header.epoch);
-        let epoch_start = header.as_ref().map_or(holder, |header| header.epoch_start);
+        // The records may be of several epochs; the newest one goes on, or its number would be given
+        // out twice.
+        let (mut epoch, mut epoch_start) = header.as_ref().map_or((head.epoch(), holder), |h| (h.epoch, h.epoch_start));
+        for base in bases.iter().filter(|base| **base > holder) {
+            if let Some(later) = segment::header_of(&self.dir, *base)?.filter(|later| later.epoch > epoch) {
+                (epoch, epoch_start) = (later.epoch, later.epoch_start);
+            }
+        }
         if holder == durable {
             return Ok((header.and_then(|header| header.previous), epoch, epoch_start));
         }
@@ -129,8 +143,8 @@ impl Log {
         Ok((Some(previous), epoch, epoch_start))
     }
 
-    fn put_in_place(&self, name: &str, durable: Offset) -> Result<()> {
-        self.dir.rename(name.as_bytes(), &self.dir, file_name(durable).as_bytes())?;
+    /// Syncs the name of the new segment, and removes what it supersedes.
+    fn make_it_last(&self, durable: Offset) -> Result<()> {
         self.dir.sync()?;
         if durable == Offset::ZERO {
             // The sync that failed was to make the topic itself durable, too.
@@ -147,7 +161,9 @@ impl Log {
             unlink(index_name(base))?;
             unlink(file_name(base))?;
         }
-        Ok(())
+        // Before anything is durable beyond them: if they came back with a power cut, a recovery
+        // would take them for the end of the log.
+        self.dir.sync()
     }
 }
 

@@ -141,8 +141,10 @@ impl<T> Span<T> {
     }
 }
 
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The fields of a record; everything about it follows from who it is.
-fn fields(topic: &str, (writer, number): Ident) -> (Vec<(Vec<u8>, Vec<u8>)>, bool) {
+fn fields(topic: &str, (writer, number): Ident) -> (Fields, bool) {
     let ident = format!("{topic}:{writer}:{number}:");
     let mix = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     let length = [20, 60, 400, 900, 1500][(mix % 5) as usize] + (mix % 37) as usize;
@@ -169,7 +171,7 @@ pub(super) fn identify(topic: &str, record: &Record<'_>) -> Ident {
     let mut number = || parts.next().and_then(|part| part.parse().ok()).expect("no writer wrote this record");
     let ident = (number(), number());
     let (want, null) = fields(topic, ident);
-    let have: Vec<(Vec<u8>, Vec<u8>)> = record.fields().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    let have: Fields = record.fields().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     assert!(have == want && record.null == null, "record {ident:?} was altered");
     ident
 }

@@ -17,9 +17,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 7] =
-        [Kind::Write, Kind::Truncate, Kind::SyncFile, Kind::SyncDir, Kind::Create, Kind::Rename, Kind::Unlink];
-
     pub(super) fn of(op: &Op<'_>) -> Kind {
         match op {
             Op::Write { .. } => Kind::Write,
