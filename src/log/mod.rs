@@ -20,6 +20,8 @@
 //! | `read` | what readers do |
 //! | `bell` | waking those who wait for many logs |
 //! | `inspect` | looking at files, whatever state they are in |
+//! | `verify`, `sweep` | reading and checking every byte |
+//! | `mend`, `rewrite` | making a damaged log whole again |
 
 mod append;
 mod bell;
@@ -32,9 +34,12 @@ mod open;
 mod read;
 mod recover;
 mod repair;
+mod rewrite;
 mod segment;
+mod sweep;
 mod sync;
 mod trim;
+mod verify;
 mod walk;
 
 use std::path::Path;
@@ -57,6 +62,7 @@ pub use open::{Mode, Opening};
 pub use read::{GapReason, LogGap, LogReader, Step};
 pub use recover::Recovered;
 pub use trim::TrimmedLog;
+pub use verify::{Finding, Severity, Verified, verify};
 
 use append::Appender;
 use head::Head;
