@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ids::TopicName;
 
 pub(super) const STORE_FILE: &str = "store.toml";
-const TOPIC_FILE: &str = "topic.toml";
+pub(super) const TOPIC_FILE: &str = "topic.toml";
 const VERSION: u32 = 1;
 /// Far more than a person would write.
 const BYTES_MAX: usize = 1 << 20;
@@ -19,6 +19,7 @@ const BYTES_MAX: usize = 1 << 20;
 /// What `store.toml` says.
 #[derive(Debug)]
 pub(super) struct StoreFile {
+    pub(super) version: u32,
     pub(super) id: String,
     pub(super) defaults: TopicSettings,
 }
@@ -51,7 +52,7 @@ pub(super) fn read_store(root: &Dir) -> Result<Option<StoreFile>> {
         return Err(wrong("has format version 0, which never was".to_owned()));
     }
     let defaults = overrides(file.defaults).map_err(|why| wrong(format!("[defaults] {why}")))?.over(&TopicSettings::default());
-    Ok(Some(StoreFile { id: file.id, defaults }))
+    Ok(Some(StoreFile { version: file.version, id: file.id, defaults }))
 }
 
 /// A newer version may have members that this drave does not know: its number is read first.

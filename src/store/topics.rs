@@ -11,8 +11,8 @@ use crate::ids::{Incarnation, TopicName};
 use crate::job::Job;
 use crate::log::{Log, LogOptions, Mode, Opening};
 
-const NEW: &str = ".new-";
-const TRASH: &str = ".trash-";
+pub(super) const NEW: &str = ".new-";
+pub(super) const TRASH: &str = ".trash-";
 
 /// An open topic.
 #[derive(Debug)]
@@ -232,7 +232,7 @@ impl Store {
     }
 }
 
-fn hashed_name(topics: &Dir, file_name: &[u8]) -> Result<Option<TopicName>> {
+pub(super) fn hashed_name(topics: &Dir, file_name: &[u8]) -> Result<Option<TopicName>> {
     match topics.dir(file_name).and_then(|dir| settings_file::read_topic(&dir)) {
         Ok((name, _)) => Ok(name),
         // Deleted while it was listed.
@@ -241,7 +241,7 @@ fn hashed_name(topics: &Dir, file_name: &[u8]) -> Result<Option<TopicName>> {
     }
 }
 
-fn random_hex() -> String {
+pub(super) fn random_hex() -> String {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).expect("Linux always has random numbers once it has booted");
     format!("{:016x}", u64::from_le_bytes(bytes))
