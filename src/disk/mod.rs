@@ -13,6 +13,7 @@ mod futex;
 mod lock;
 mod map;
 mod page;
+mod random;
 mod sigbus;
 #[cfg(test)]
 pub(crate) mod sim;
@@ -28,6 +29,7 @@ pub use futex::Word;
 pub use lock::LockKind;
 pub use map::Map;
 pub use page::{PAGE_BYTES, Page};
+pub use random::{random, random_name};
 
 /// What all files of one store have in common.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use crate::codec::SegmentHeader;
 use crate::codec::segment::{HEADER_BYTES, ParsedHeader, Previous, VERSION, base_of, file_name};
-use crate::disk::{Access, Dir, EntryKind, File};
+use crate::disk::{Access, Dir, EntryKind, File, random};
 use crate::error::{Error, Result};
 use crate::ids::Offset;
 
@@ -88,7 +88,5 @@ pub(super) fn header_of(dir: &Dir, base: Offset) -> Result<Option<SegmentHeader>
 
 /// A salt that stale bytes on the disk do not have.
 pub(super) fn random_salt() -> u32 {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).expect("Linux always has random numbers once it has booted");
-    u32::from_le_bytes(bytes)
+    u32::from_le_bytes(random())
 }

@@ -44,7 +44,7 @@ impl Store {
 }
 
 fn move_settings(dir: &Dir, quarantine: &Dir) -> Result<()> {
-    let kept = format!("{}.{}", settings_file::TOPIC_FILE, super::topics::random_hex());
+    let kept = format!("{}.{}", settings_file::TOPIC_FILE, crate::disk::random_name());
     dir.rename(settings_file::TOPIC_FILE.as_bytes(), quarantine, kept.as_bytes())?;
     quarantine.sync()?;
     dir.sync()

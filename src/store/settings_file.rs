@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 
 use crate::config::{Overrides, TopicSettings};
-use crate::disk::Dir;
+use crate::disk::{Dir, random};
 use crate::error::{Error, Result};
 use crate::ids::TopicName;
 
@@ -67,8 +67,7 @@ fn check_version(text: &str, root: &Dir) -> Result<()> {
 }
 
 pub(super) fn create_store(root: &Dir) -> Result<()> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).expect("Linux always has random numbers once it has booted");
+    let id: [u8; 16] = random();
     let mut text = format!("# A drave store. Do not change these two lines.\nversion = {VERSION}\nid = \"");
     push_hex(&mut text, &id);
     text.push_str("\"\n\n# What topics get that set nothing else, as in: durability = \"async\"\n[defaults]\n");
