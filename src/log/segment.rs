@@ -69,9 +69,21 @@ impl Segment {
 }
 
 /// The base offsets of all segments in `dir`, rising.
+///
+/// # Errors
+/// When something else than a file has a segment's name: taking that for a missing segment would
+/// begin the log anew where records may still be.
 pub(super) fn list(dir: &Dir) -> Result<Vec<Offset>> {
-    let mut bases: Vec<Offset> =
-        dir.list()?.iter().filter(|entry| entry.kind == EntryKind::File).filter_map(|entry| base_of(&entry.name)).collect();
+    let mut bases = Vec::new();
+    for entry in dir.list()? {
+        let Some(base) = base_of(&entry.name) else { continue };
+        if entry.kind != EntryKind::File {
+            let path = dir.path().join(file_name(base));
+            let why = "has a segment's name and is no regular file; put the segment back, or remove it".to_owned();
+            return Err(Error::StoreUnusable { path, why });
+        }
+        bases.push(base);
+    }
     bases.sort_unstable();
     Ok(bases)
 }

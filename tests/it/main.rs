@@ -5,6 +5,7 @@ mod generate;
 mod pipelines;
 mod publish;
 mod replay;
+mod room;
 mod stores;
 mod support;
 mod tail;
