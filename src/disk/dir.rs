@@ -257,7 +257,7 @@ impl Dir {
     /// Gives a file a second name, in `to`.
     pub fn link(&self, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<()> {
         let failed = self.failed("link", name);
-        self.disk.ask(&Op::Create { dir: to.inode, name: new_name, is_dir: false }).check().map_err(&failed)?;
+        self.disk.ask(&Op::Link { from: self.inode, name, to: to.inode, new_name }).check().map_err(&failed)?;
         rustix::fs::linkat(&self.fd, name, &to.fd, new_name, AtFlags::empty()).map_err(&failed)
     }
 
