@@ -112,7 +112,12 @@ pub(crate) enum Op<'a> {
         to: u64,
         new_name: &'a [u8],
     },
-    Link { from: u64, name: &'a [u8], to: u64, new_name: &'a [u8] },
+    Link {
+        from: u64,
+        name: &'a [u8],
+        to: u64,
+        new_name: &'a [u8],
+    },
     Unlink {
         dir: u64,
         name: &'a [u8],

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod generate;
+mod life;
 mod pipelines;
 mod publish;
 mod replay;
