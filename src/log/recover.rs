@@ -129,7 +129,8 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening) -> Result<(Slot, Epoch,
         write_index(dir, last.base, &survey.index)?;
         return Ok((slot_of(survey, last, &file, &survey.index), survey.epoch, false));
     }
-    let is_new = survey.last.is_none() && survey.end == Offset::ZERO;
+    // If a later segment tells the life, it goes on though all of its records are lost.
+    let is_new = survey.is_new() && survey.end == Offset::ZERO;
     let (epoch, epoch_start) = if is_new { (Epoch(0), Offset::ZERO) } else { (Epoch(survey.epoch.0 + 1), survey.end) };
     let previous = match &survey.last {
         // It is replaced, and what it says of its predecessor stays true: behind that end may lie
