@@ -13,6 +13,7 @@ mod filter;
 mod format;
 mod generate;
 mod input;
+mod inspect;
 mod json;
 mod key_path;
 mod ndjson;
@@ -28,6 +29,7 @@ mod tail;
 #[cfg(test)]
 mod testing;
 mod topic;
+mod verify;
 mod watch;
 
 use std::ffi::OsString;
@@ -128,6 +130,8 @@ enum Command {
     Tail(tail::Args),
     Replay(replay::Args),
     Topic(topic::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
     Generate(generate::Args),
 }
 
@@ -148,6 +152,8 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Tail(args) => tail::run(args, context),
         Command::Replay(args) => replay::run(args, context),
         Command::Topic(args) => topic::run(args, context),
+        Command::Inspect(args) => inspect::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
         Command::Generate(args) => generate::run(&args),
     }
 }
