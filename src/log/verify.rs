@@ -67,34 +67,18 @@ impl Verified {
     }
 }
 
-/// Reads every byte of a log and checks it.
+/// Reads every byte of a log and checks it. Says what was found, and how it ended: a stop keeps what
+/// was found until then.
 ///
 /// # Errors
 /// [`Error::TopicGone`] when it is deleted meanwhile. Damage is no error.
-pub fn verify(log: &Log, job: &Job) -> Result<Verified> {
+pub fn verify(log: &Log, job: &Job) -> (Verified, Result<()>) {
     let tip = log.tip();
-    let links = sweep::chain(log, &tip)?;
-    let in_force: Vec<&Link> = links.iter().filter(|link| link.standing == Standing::InForce).collect();
     let start = log.log_start();
-    let expected = in_force.first().map_or(start, |link| link.base.min(start));
-    let mut check = Check { log, job, tip, start, expected, last_id: RecordId::ZERO, report: Verified::default(), told: 0 };
-    for link in links.iter().filter(|link| link.standing != Standing::InForce) {
-        let what = match link.standing {
-            Standing::Foreign => "a segment of another topic, or of an earlier life of this one",
-            _ => "a segment that its predecessor supersedes, left by a repair",
-        };
-        check.note(log.path().join(file_name(link.base)), 0, what, true);
-    }
-    for (index, link) in in_force.iter().enumerate() {
-        job.check()?;
-        check.segment(link, in_force.get(index + 1).copied())?;
-    }
-    check.missing(tip.end);
-    check.foreign_files()?;
-    if log.is_gone()? {
-        return Err(Error::TopicGone { path: log.path().to_owned() });
-    }
-    Ok(check.report)
+    let (expected, last_id) = (start, RecordId::ZERO);
+    let mut check = Check { log, job, tip, start, expected, last_id, report: Verified::default(), told: 0 };
+    let ended = check.all();
+    (check.report, ended)
 }
 
 struct Check<'a> {
@@ -109,6 +93,27 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    fn all(&mut self) -> Result<()> {
+        let log = self.log;
+        let links = sweep::chain(log, &self.tip)?;
+        let in_force: Vec<&Link> = links.iter().filter(|link| link.standing == Standing::InForce).collect();
+        self.expected = in_force.first().map_or(self.start, |link| link.base.min(self.start));
+        for link in links.iter().filter(|link| link.standing != Standing::InForce) {
+            let what = match link.standing {
+                Standing::Foreign => "a segment of another topic, or of an earlier life of this one",
+                _ => "a segment that its predecessor supersedes, left by a repair",
+            };
+            self.note(log.path().join(file_name(link.base)), 0, what, true);
+        }
+        for (index, link) in in_force.iter().enumerate() {
+            self.job.check()?;
+            self.segment(link, in_force.get(index + 1).copied())?;
+        }
+        self.missing(self.tip.end);
+        self.foreign_files()?;
+        if log.is_gone()? { Err(Error::TopicGone { path: log.path().to_owned() }) } else { Ok(()) }
+    }
+
     fn damage(&mut self, path: PathBuf, position: u64, offsets: (Offset, Offset), what: String) {
         // Below the log start nothing is missed; it may have moved since.
         self.start = self.log.log_start();

@@ -138,8 +138,7 @@ impl Store {
     pub fn facts(&self) -> Result<StoreFacts> {
         let (file, problem) = match settings_file::read_store(self.root()) {
             Ok(Some(file)) => (Some(file), None),
-            Ok(None) => (None, Some("store.toml is missing".to_owned())),
-            Err(error) => (None, Some(error.to_string())),
+            _ => (None, self.check_file().err().map(|error| error.to_string())),
         };
         let drave: Vec<(&str, String)> = TopicSettings::default().iter().collect();
         Ok(StoreFacts {
@@ -201,6 +200,11 @@ impl Store {
         }
     }
 
+    /// Whether there is a topic of this name, in whatever state.
+    pub fn has_topic(&self, name: &TopicName) -> Result<bool> {
+        Ok(self.topics_dir().stat(name::escape(name.as_bytes()).as_bytes())?.is_some_and(|meta| meta.kind == EntryKind::Dir))
+    }
+
     /// Removes what deleted topics and interrupted creations left; says how many of them.
     pub fn remove_leftovers(&self) -> Result<u64> {
         let (_, strays) = self.look_at_topics()?;
@@ -233,7 +237,10 @@ impl Store {
     pub fn check_file(&self) -> Result<()> {
         match settings_file::read_store(self.root())? {
             Some(_) => Ok(()),
-            None => Err(Error::StoreMissing { path: self.path().to_owned() }),
+            None => {
+                let path = self.path().join(super::store_file_name());
+                Err(Error::StoreUnusable { path, why: "is missing; restore it from a copy".to_owned() })
+            }
         }
     }
 
@@ -291,9 +298,12 @@ impl Store {
         dir.map_err(|error| if error.is_not_found() { Error::TopicMissing { topic: name.clone() } } else { error })
     }
 
-    /// Reads every byte of a topic and checks it.
-    pub fn verify_topic(&self, name: &TopicName, job: &Job) -> Result<Verified> {
-        verify(self.topic(name, Mode::Read, job)?.log(), job)
+    /// Reads every byte of a topic and checks it. Says what was found, and how it ended.
+    pub fn verify_topic(&self, name: &TopicName, job: &Job) -> (Verified, Result<()>) {
+        match self.topic(name, Mode::Read, job) {
+            Ok(topic) => verify(topic.log(), job),
+            Err(error) => (Verified::default(), Err(error)),
+        }
     }
 
     /// All cursors, or those on one topic, with what waits for each.
