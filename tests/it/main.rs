@@ -1,5 +1,6 @@
 //! What users are promised, tried on the real binary; and the shape of the sources.
 
+mod damage;
 mod fixture;
 mod generate;
 mod life;
