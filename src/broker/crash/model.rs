@@ -191,8 +191,7 @@ impl World {
         let end = self.sim.now();
         let data = [DataFate::Lost, DataFate::Kept, DataFate::Torn, DataFate::Prefix, DataFate::Shuffled, DataFate::Zeros];
         let names = [NameFate::Kept, NameFate::Lost, NameFate::Each, NameFate::Journal];
-        let heads =
-            [HeadFate::Ahead, HeadFate::Lost, HeadFate::Stale, HeadFate::First, HeadFate::Mixed, HeadFate::Short];
+        let heads = [HeadFate::Ahead, HeadFate::Lost, HeadFate::Stale, HeadFate::First, HeadFate::Mixed, HeadFate::Short];
         let policy = Policy {
             data: data[self.random.below(data.len())],
             names: names[self.random.below(names.len())],
