@@ -2,9 +2,11 @@
 
 mod fixture;
 mod generate;
+mod kill;
 mod pipelines;
 mod publish;
 mod replay;
+mod rig;
 mod stores;
 mod support;
 mod tail;
