@@ -38,6 +38,8 @@ complete -c drave -n "__fish_drave_needs_command" -f -a "publish" -d 'Append rec
 complete -c drave -n "__fish_drave_needs_command" -f -a "tail" -d 'Print the last records of topics, and follow them'
 complete -c drave -n "__fish_drave_needs_command" -f -a "replay" -d 'Print the records of topics, from the start to the end'
 complete -c drave -n "__fish_drave_needs_command" -f -a "topic" -d 'Create, change, trim, delete and list topics'
+complete -c drave -n "__fish_drave_needs_command" -f -a "inspect" -d 'Look at a store, its topics, segments, frames and cursors'
+complete -c drave -n "__fish_drave_needs_command" -f -a "verify" -d 'Read every byte, check every checksum and link'
 complete -c drave -n "__fish_drave_needs_command" -f -a "generate" -d 'Generate man pages and shell completions'
 complete -c drave -n "__fish_drave_using_subcommand publish" -s d -l delimiter -d 'Records on stdin end in this; \\n \\t \\r \\0 \\\\ and \\xNN are understood' -r
 complete -c drave -n "__fish_drave_using_subcommand publish" -l file -d 'Each of these files is one record' -r
@@ -183,6 +185,91 @@ complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subco
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -f -a "topics" -d 'All topics'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -f -a "topic" -d 'All that is known of a topic'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -f -a "segments" -d 'The segment files of a topic'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -f -a "frames" -d 'The frames in the segment files of a topic, or in one such file'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -f -a "cursors" -d 'The places that tail --as NAME keeps'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topic" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topic" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topic" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topic" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topic" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topic" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topic" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topic" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topic" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from segments" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from segments" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from segments" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from segments" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from segments" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from segments" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from segments" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from segments" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from segments" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from frames" -l segment -d 'Only the segment with this base offset' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from frames" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from frames" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from frames" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from frames" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from frames" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from frames" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from frames" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from frames" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from frames" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand verify" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand verify" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand verify" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand verify" -l repair -d 'Repair what is found'
+complete -c drave -n "__fish_drave_using_subcommand verify" -l dry-run -d 'Say what is to be repaired, and repair nothing'
+complete -c drave -n "__fish_drave_using_subcommand verify" -l yes -d 'Do not ask'
+complete -c drave -n "__fish_drave_using_subcommand verify" -l json -d 'Print an object for each finding: {"topic","severity","path","position","from","until","what"}'
+complete -c drave -n "__fish_drave_using_subcommand verify" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand verify" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand verify" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''

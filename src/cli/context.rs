@@ -11,6 +11,7 @@ use clap::ColorChoice;
 use drave::clock::Clock;
 use drave::engine::{Embedded, Engine, OpenOptions};
 use drave::job::Job;
+use drave::store::{Store, StoreOptions};
 
 use super::exit::{Exit, Failure};
 use super::signals::Stop;
@@ -47,6 +48,19 @@ impl Context {
     pub(crate) fn open(&self, create: bool) -> Result<Box<dyn Engine>> {
         let options = OpenOptions { create, unsafe_fs: self.unsafe_fs, clock: Clock::system() };
         Ok(Box::new(Embedded::open(&self.store_path()?, &options)?))
+    }
+
+    /// Opens the store for looking at it, also if `store.toml` is damaged.
+    pub(crate) fn open_to_look(&self) -> Result<Store> {
+        let options = StoreOptions { create: false, unsafe_fs: self.unsafe_fs, clock: Clock::system() };
+        Ok(Store::open_to_look(&self.store_path()?, &options)?)
+    }
+
+    /// Says so if `store.toml` is damaged.
+    pub(crate) fn warn_of_file(&self, store: &Store) {
+        if let Err(error) = store.check_file() {
+            self.say(&format!("{error}; what is shown of settings may be wrong"));
+        }
     }
 
     /// The directory of the store; refused when `--store` names an engine that is not a directory.

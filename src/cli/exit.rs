@@ -126,7 +126,7 @@ pub(crate) fn code_of(error: &anyhow::Error, signal: Option<i32>) -> Exit {
     Exit::Failed
 }
 
-fn code_of_library(error: &drave::Error, signal: Option<i32>) -> Exit {
+pub(crate) fn code_of_library(error: &drave::Error, signal: Option<i32>) -> Exit {
     use drave::Error as E;
     match error {
         E::Io { source, .. } => code_of_io(source.kind()),

@@ -13,6 +13,7 @@ mod filter;
 mod format;
 mod generate;
 mod input;
+mod inspect;
 mod json;
 mod key_path;
 mod ndjson;
@@ -29,6 +30,7 @@ mod tail;
 #[cfg(test)]
 mod testing;
 mod topic;
+mod verify;
 mod watch;
 
 use std::ffi::OsString;
@@ -129,6 +131,8 @@ enum Command {
     Tail(tail::Args),
     Replay(replay::Args),
     Topic(topic::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
     Generate(generate::Args),
 }
 
@@ -149,6 +153,8 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Tail(args) => tail::run(args, context),
         Command::Replay(args) => replay::run(args, context),
         Command::Topic(args) => topic::run(args, context),
+        Command::Inspect(args) => inspect::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
         Command::Generate(args) => generate::run(&args),
     }
 }

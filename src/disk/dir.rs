@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::random::random_name;
 use super::{Access, BootId, Disk, File, Op};
 use crate::error::{Error, Result};
 
@@ -256,7 +257,7 @@ impl Dir {
     /// Gives a file a second name, in `to`.
     pub fn link(&self, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<()> {
         let failed = self.failed("link", name);
-        self.disk.ask(&Op::Create { dir: to.inode, name: new_name, is_dir: false }).check().map_err(&failed)?;
+        self.disk.ask(&Op::Link { from: self.inode, name, to: to.inode, new_name }).check().map_err(&failed)?;
         rustix::fs::linkat(&self.fd, name, &to.fd, new_name, AtFlags::empty()).map_err(&failed)
     }
 
@@ -376,16 +377,4 @@ fn kind_of(file_type: FileType) -> EntryKind {
         FileType::Directory => EntryKind::Dir,
         _ => EntryKind::Other,
     }
-}
-
-/// Sixteen hex digits that nobody else has.
-#[must_use]
-pub(super) fn random_name() -> String {
-    let mut bytes = [0; 8];
-    random(&mut bytes);
-    format!("{:016x}", u64::from_le_bytes(bytes))
-}
-
-fn random(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("Linux always has random numbers once it has booted");
 }

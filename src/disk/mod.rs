@@ -13,6 +13,7 @@ mod futex;
 mod lock;
 mod map;
 mod page;
+mod random;
 mod sigbus;
 #[cfg(test)]
 pub(crate) mod sim;
@@ -28,6 +29,7 @@ pub use futex::Word;
 pub use lock::LockKind;
 pub use map::Map;
 pub use page::{PAGE_BYTES, Page};
+pub use random::{random, random_name};
 
 /// What all files of one store have in common.
 #[derive(Debug)]
@@ -105,6 +107,12 @@ pub(crate) enum Op<'a> {
         is_dir: bool,
     },
     Rename {
+        from: u64,
+        name: &'a [u8],
+        to: u64,
+        new_name: &'a [u8],
+    },
+    Link {
         from: u64,
         name: &'a [u8],
         to: u64,

@@ -20,6 +20,7 @@
 //!
 //! Locks are on bytes 0..4 of the same file: append, sync, alive, maintenance.
 
+use crate::codec::segment::file_name;
 use crate::disk::{Access, BootId, Dir, File, PAGE_BYTES, Page, Word};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Incarnation, Offset, RecordId, TimestampMs};
@@ -154,9 +155,17 @@ impl Head {
             return Ok(false);
         }
         let slot = self.slot();
-        let name = crate::codec::segment::file_name(slot.active_base);
-        let meta = dir.stat(name.as_bytes())?;
-        Ok(meta.is_some_and(|meta| meta.inode == slot.active_inode && meta.length >= slot.end_position))
+        let Some(meta) = dir.stat(file_name(slot.active_base).as_bytes())? else { return Ok(false) };
+        if meta.inode != slot.active_inode || meta.length < slot.end_position {
+            return Ok(false);
+        }
+        // Inode numbers are used again, and a file can be written over: a page that was put back
+        // from a copy may have passed so far. But the log went on without it: beyond its end, or in
+        // a segment that it does not know. While somebody has the log open, that is an append that
+        // happens just now.
+        let went_on = meta.length > slot.end_position
+            || (slot.log_end != slot.active_base && dir.stat(file_name(slot.log_end).as_bytes())?.is_some());
+        Ok(!went_on || self.is_writing() || self.file.is_locked_elsewhere(ALIVE_BYTE)?)
     }
 
     /// The version, if it is not this drave's though the page is whole.

@@ -6,7 +6,7 @@
 //! synced, a short or missing one costs time only, and small segments have none.
 
 use crate::codec::FrameHeader;
-use crate::codec::segment::index_name;
+use crate::codec::segment::{HEADER_BYTES, index_name};
 use crate::disk::{Access, Dir, File};
 use crate::error::Result;
 use crate::ids::{Offset, RecordId};
@@ -61,6 +61,16 @@ pub(super) fn load(dir: &Dir, base: Offset) -> Result<Vec<IndexEntry>> {
     let mut bytes = vec![0; usize::try_from(length).expect("bounded above")];
     let n = file.read_at(&mut bytes, 0)?;
     Ok(bytes[..n].chunks_exact(ENTRY_BYTES).map(IndexEntry::decode).collect())
+}
+
+/// The bytes of an index with these entries.
+pub(super) fn encode(entries: &[IndexEntry]) -> Vec<u8> {
+    entries.iter().flat_map(|entry| entry.encode()).collect()
+}
+
+/// How many bytes these entries take, and the position of the frame that the last one names.
+pub(super) fn place_after(entries: &[IndexEntry]) -> (u64, u64) {
+    ((entries.len() * ENTRY_BYTES) as u64, entries.last().map_or(HEADER_BYTES as u64, |entry| entry.position))
 }
 
 /// Opens the index of a segment for appending, making it if it is missing.

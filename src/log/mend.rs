@@ -1,59 +1,101 @@
 //! `verify --repair`: makes a damaged log whole again, as far as that goes. Damaged segments are
-//! written anew without the bad bytes, with holes where records are lost; what they were is moved
-//! to a place the caller names. Indexes are rebuilt.
+//! written anew without the bad bytes, with holes where records are lost; what they were is kept at
+//! a place the caller names. Indexes are rebuilt. No offset changes.
+//!
+//! Sealed segments do not change, so appends go on while they are looked at; only for the active one
+//! the append lock is taken. Each segment is replaced as a whole by a rename, and nothing is removed
+//! that is not kept elsewhere: a repair that is interrupted can simply be run again.
 
 use std::path::PathBuf;
 
-use super::append::Appender;
 use super::head::Head;
 use super::index::{self, IndexEntry};
-use super::inspect::{Severity, Verified, ends_at, verify};
 use super::locks::{self, APPEND, MAINTENANCE};
-use super::segment::{self, Segment, random_salt};
-use super::walk::{Found, Walk};
-use super::{HEAD, Log, lock_mutex};
-use crate::codec::frame::{Packed, Placing};
-use crate::codec::segment::{HEADER_BYTES, Previous, base_of, file_name, index_name};
-use crate::codec::{FrameKind, SegmentHeader};
-use crate::disk::{Access, Dir, EntryKind, File, Map};
+use super::rewrite::Rewrite;
+use super::segment::{Segment, random_salt};
+use super::sweep::{self, Bounds, Link, Piece, Standing, Tip, said_by};
+use super::verify::is_own;
+use super::{Log, lock_mutex};
+use crate::codec::SegmentHeader;
+use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
+use crate::disk::{Access, Dir, EntryKind};
 use crate::error::{Error, Result};
-use crate::ids::{Offset, RecordId};
+use crate::ids::{Epoch, Offset, RecordId};
 use crate::job::Job;
+
+/// A segment that is being written. The lock of maintenance keeps others from these names.
+pub(super) const TEMPORARY: &str = ".mend-";
 
 /// What a repair did.
 #[derive(Clone, Debug, Default)]
 pub struct Mended {
     /// Segments written anew.
     pub segments: Vec<PathBuf>,
-    /// Offsets that hold no record any more.
-    pub records_lost: u64,
-    /// Files that were moved aside.
-    pub moved: Vec<PathBuf>,
+    /// Offsets that hold no record any more, half-open.
+    pub lost: Vec<(Offset, Offset)>,
+    /// What was kept, and what was moved, into the quarantine.
+    pub kept: Vec<PathBuf>,
     /// Indexes written anew.
     pub indexes: u64,
+    /// The settings could not be read, and are the defaults now.
+    pub settings_lost: bool,
+}
+
+impl Mended {
+    /// Whether there was nothing to do.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.segments.is_empty() && self.kept.is_empty() && self.indexes == 0 && !self.settings_lost
+    }
+
+    /// How many records were given up.
+    #[must_use]
+    pub fn records_lost(&self) -> u64 {
+        self.lost.iter().map(|(from, until)| until.since(*from)).sum()
+    }
 }
 
 impl Log {
-    /// Repairs what [`verify`] finds; files that are replaced, or foreign, go to `quarantine`.
-    pub fn mend(&self, quarantine: &Dir, prefix: &str, job: &Job) -> Result<(Verified, Mended)> {
+    /// Repairs what [`super::verify()`] finds; files that are replaced, or foreign, go to `quarantine`.
+    ///
+    /// # Errors
+    /// What could be repaired until then stays repaired.
+    pub fn mend(&self, quarantine: &Dir, job: &Job) -> Result<Mended> {
         let head = self.head()?;
         let _maintain = lock_mutex(&self.maintain);
         let _maintaining = locks::take(head, MAINTENANCE, self, job)?;
+        {
+            let mut appender = lock_mutex(&self.append);
+            let _appending = locks::take(head, APPEND, self, job)?;
+            self.check_in_force(head)?;
+            if head.is_poisoned() {
+                self.repair(head, &mut appender, job)?;
+            }
+            self.catch_up(head, &mut appender)?;
+        }
+        let mut mending = Mending {
+            log: self,
+            head,
+            quarantine,
+            job,
+            start: head.log_start(),
+            expected: None,
+            done: None,
+            before: None,
+            covered: Vec::new(),
+            mended: Mended::default(),
+        };
+        mending.remove_leftovers()?;
+        mending.segments(false)?;
         let mut appender = lock_mutex(&self.append);
         let _appending = locks::take(head, APPEND, self, job)?;
         self.check_in_force(head)?;
-        if head.is_poisoned() {
-            self.repair(head, &mut appender, job)?;
-        }
         self.catch_up(head, &mut appender)?;
-        let found = verify(self, job)?;
-        let mut mending = Mending { log: self, head, quarantine, prefix, done: Mended::default() };
-        mending.segments(&found, &mut appender)?;
-        mending.foreign_files()?;
-        head.bump_set_generation();
-        self.announce(head);
-        let done = mending.done;
-        Ok((found, done))
+        mending.segments(true)?;
+        // The active segment may be another file now.
+        *appender = super::append::Appender::default();
+        mending.move_aside()?;
+        Ok(mending.mended)
     }
 }
 
@@ -61,261 +103,339 @@ struct Mending<'a> {
     log: &'a Log,
     head: &'a Head,
     quarantine: &'a Dir,
-    prefix: &'a str,
-    done: Mended,
+    job: &'a Job,
+    start: Offset,
+    /// Where the next segment should begin.
+    expected: Option<Offset>,
+    /// The last segment that was looked at.
+    done: Option<Offset>,
+    before: Option<Before>,
+    /// Segments that their predecessor covers.
+    covered: Vec<Offset>,
+    mended: Mended,
 }
 
-/// A segment that is being written.
-struct Rewrite {
-    file: File,
-    salt: u32,
-    position: u64,
-    end: Offset,
+/// What the segment before tells of the next one.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    previous: Previous,
+    epoch: Epoch,
+    epoch_start: Offset,
     last_id: RecordId,
+    entries_added: u64,
+}
+
+/// What a first look at a segment found.
+#[derive(Debug)]
+struct Look {
+    is_bad: bool,
+    /// The offset after its last one.
+    end: Offset,
+    end_position: u64,
+    last_id: RecordId,
+    records: u64,
     index: Vec<IndexEntry>,
 }
 
 impl Mending<'_> {
-    fn segments(&mut self, found: &Verified, appender: &mut Appender) -> Result<()> {
-        let bases = segment::list(&self.log.dir)?;
-        let slot = self.head.slot();
-        let mut expected = self.head.log_start().min(bases.first().copied().unwrap_or(slot.log_end));
-        let mut before: Option<(Previous, SegmentHeader)> = None;
-        for (at, &base) in bases.iter().enumerate() {
-            if base > expected {
-                before = Some(self.fill_gap(expected, base, before)?);
+    /// Goes through the chain; up to the active segment, or that one too, with the append lock held.
+    fn segments(&mut self, with_active: bool) -> Result<()> {
+        let tip = self.log.tip();
+        let links = sweep::chain(self.log, &tip)?;
+        let in_force: Vec<&Link> = links.iter().filter(|link| link.standing == Standing::InForce).collect();
+        let first = in_force.first().map_or(tip.end, |link| link.base);
+        let mut expected = self.expected.unwrap_or(first.min(self.start));
+        for (index, link) in in_force.iter().enumerate() {
+            let is_active = tip.active.is_some_and(|(active, _)| active == link.base);
+            if self.done.is_some_and(|done| link.base <= done) || (is_active && !with_active) {
+                continue;
             }
-            let path = self.log.path().join(file_name(base));
-            let next = bases.get(at + 1).copied();
-            let until = next.unwrap_or(slot.log_end).min(slot.log_end).max(base);
-            let is_damaged = found.findings.iter().any(|finding| finding.severity == Severity::Damage && finding.path == path);
-            if is_damaged {
-                before = Some(self.rewrite(base, until, next, before, appender)?);
-            } else {
-                self.rebuild_index(base)?;
-                before = segment::header_of(&self.log.dir, base)?
-                    .map(|header| (Previous { base, end_position: 0, salt: header.salt }, header));
+            if link.base < expected {
+                self.covered.push(link.base);
+                continue;
             }
-            expected = until;
+            self.job.check()?;
+            if link.base > expected {
+                self.fill_gap(expected, link)?;
+            }
+            expected = self.segment(link, in_force.get(index + 1).copied(), is_active, &tip)?;
+            (self.expected, self.done) = (Some(expected), Some(link.base));
         }
         Ok(())
     }
 
-    /// Copies what is good of a segment into a new file of its name.
-    fn rewrite(
-        &mut self,
-        base: Offset,
-        until: Offset,
-        next: Option<Offset>,
-        before: Option<(Previous, SegmentHeader)>,
-        appender: &mut Appender,
-    ) -> Result<(Previous, SegmentHeader)> {
+    /// Makes one segment good; says where it ends.
+    fn segment(&mut self, link: &Link, next: Option<&Link>, is_active: bool, tip: &Tip) -> Result<Offset> {
         let dir = &self.log.dir;
-        let next_header = next.map(|next| segment::header_of(dir, next)).transpose()?.flatten();
-        let previous = next_header.and_then(|header| header.previous).filter(|previous| previous.base == base);
-        let spare = previous.map(|previous| previous.salt).or_else(|| self.log.active_salt(base));
-        let old = match Segment::open(dir, base, Access::Read, || Ok(spare)) {
+        let salt = said_by(next, link.base).map(|previous| previous.salt).or_else(|| self.log.active_salt(link.base));
+        let old = match Segment::open(dir, link.base, Access::Read, || Ok(salt)) {
             Ok(old) => Some(old),
             Err(Error::Damaged { .. }) => None,
             Err(error) => return Err(error),
         };
-        let header = old.as_ref().and_then(|old| old.header.clone().ok());
-        let header = header.unwrap_or_else(|| self.new_header(base, before));
-        let (name, mut new) = self.begin(&header)?;
-        let copied = match &old {
-            Some(old) => self.copy(old, previous, until, &mut new),
-            None => Ok(()),
+        let bounds = old.as_ref().map(|old| Bounds::of(old, next, tip));
+        let look = match (&old, &bounds) {
+            (Some(old), Some(bounds)) => self.look(old, bounds)?,
+            _ => Look::nothing(link.base, next.map_or(tip.end, |next| next.base)),
         };
-        let finished = copied.and_then(|()| self.finish(&mut new, until));
-        if let Err(error) = finished {
-            let _ = dir.unlink(name.as_bytes());
+        let header = match &link.header {
+            Some(header) => SegmentHeader { log_start: self.start.max(header.log_start), ..header.clone() },
+            None => self.new_header(link.base, old.as_ref().map(|old| old.salt), next),
+        };
+        let mut before = Before::from(&header, look.end_position);
+        before.last_id = before.last_id.max(look.last_id);
+        before.entries_added += look.records;
+        if look.is_bad || link.header.is_none() {
+            let new = self.rewrite(&header, old.as_ref().zip(bounds.as_ref()), look.end)?;
+            before.previous.end_position = new.position;
+            self.put_in_place(link.base, &new, is_active)?;
+        } else {
+            self.mend_index(link.base, &look.index, is_active)?;
+        }
+        self.before = Some(before);
+        Ok(look.end)
+    }
+
+    fn look(&self, segment: &Segment, bounds: &Bounds) -> Result<Look> {
+        let mut look = Look::nothing(segment.base, segment.base);
+        look.is_bad = false;
+        let swept = sweep::sweep(segment, bounds, |piece| match piece {
+            Piece::Frame(frame, contents) => {
+                let header = &frame.header;
+                if header.position - look.index.last().map_or(HEADER_BYTES as u64, |entry| entry.position) >= index::STRIDE {
+                    look.index.push(IndexEntry::of(header));
+                    self.job.check()?;
+                }
+                look.last_id = contents.ids.map_or(look.last_id, |(_, high)| high.max(look.last_id));
+                look.records += u64::from(header.count);
+                Ok(())
+            }
+            Piece::Bad { from, until, .. } => {
+                look.is_bad |= until > self.start;
+                look.records += until.since(from);
+                Ok(())
+            }
+        })?;
+        (look.end, look.end_position) = (swept.end, swept.end_position);
+        Ok(look)
+    }
+
+    /// Writes what is good of a segment into a new file, with holes where it is not.
+    fn rewrite(&mut self, header: &SegmentHeader, old: Option<(&Segment, &Bounds)>, end: Offset) -> Result<Rewrite> {
+        let name = format!("{TEMPORARY}{:08x}", random_salt());
+        let mut new = Rewrite::begin(&self.log.dir, &name, header, self.head.durable())?;
+        let written = match old {
+            None => Ok(()),
+            Some((old, bounds)) => sweep::sweep(old, bounds, |piece| match piece {
+                Piece::Frame(frame, contents) => new.copy(frame, contents.ids.map(|(_, high)| high)),
+                Piece::Bad { until, .. } => new.hole(until),
+            })
+            .map(|_| ()),
+        };
+        if let Err(error) = written.and_then(|()| new.finish(end)) {
+            let _ = self.log.dir.unlink(name.as_bytes());
             return Err(error);
         }
+        Ok(new)
+    }
+
+    /// Puts a segment where the damaged one is, which is kept.
+    fn put_in_place(&mut self, base: Offset, new: &Rewrite, is_active: bool) -> Result<()> {
+        let dir = &self.log.dir;
+        let (log, job, head) = (self.log, self.job, self.head);
+        let _mutex = log.sync_mutex();
+        // Else a leader could sync the new file, and say so, while a power cut would bring back the old.
+        let _held = log.hold_sync(head, job)?;
         self.keep(file_name(base).as_bytes())?;
-        dir.rename(name.as_bytes(), dir, file_name(base).as_bytes())?;
+        let slot = head.slot();
+        if is_active {
+            // First: whoever appends to the old file must not go on with it, should we die now.
+            head.publish(&new.slot(slot));
+        }
+        if let Err(error) = dir.rename(new.name.as_bytes(), dir, file_name(base).as_bytes()) {
+            if is_active {
+                head.publish(&slot);
+            }
+            let _ = dir.unlink(new.name.as_bytes());
+            return Err(error);
+        }
+        head.bump_set_generation();
         dir.sync()?;
         self.write_index(base, &new.index)?;
-        self.done.segments.push(self.log.path().join(file_name(base)));
-        if self.head.slot().active_base == base {
-            self.publish(&new);
-            *appender = Appender::default();
-        }
-        let header = SegmentHeader { salt: new.salt, ..header };
-        Ok((Previous { base, end_position: new.position, salt: new.salt }, header))
+        log.announce(head);
+        self.count(base, new);
+        Ok(())
     }
 
-    fn copy(&mut self, old: &Segment, previous: Option<Previous>, until: Offset, new: &mut Rewrite) -> Result<()> {
-        let length = old.file.length()?;
-        let limit = ends_at(old, previous).map_or(length, |limit| limit.min(length));
-        if limit <= HEADER_BYTES as u64 {
-            return Ok(());
-        }
-        let map = Map::new(&old.file, limit)?;
-        let mut walk = Walk::new(&map, old.salt, HEADER_BYTES as u64, old.base);
-        let mut bytes = Vec::new();
-        loop {
-            let frame = match walk.step() {
-                Found::Frame(frame) if frame.header.end() <= until => frame,
-                Found::Frame(_) | Found::End => return Ok(()),
-                Found::Bad { .. } => continue,
-            };
-            if frame.header.kind == FrameKind::Records
-                && frame.records(&mut Vec::new()).map_or(true, |mut r| r.any(|r| r.is_err()))
-            {
-                continue;
-            }
-            self.hole(new, frame.header.base)?;
-            bytes.clear();
-            frame.put_moved(&mut bytes, new.salt, new.position, frame.header.durable);
-            new.note(frame.header.base, frame.header.base_id);
-            new.file.write_all_at(&[&bytes], new.position)?;
-            new.position += bytes.len() as u64;
-            new.end = frame.header.end();
-            new.last_id = super::survey::last_id_of(&frame).max(new.last_id);
-        }
-    }
-
-    /// A segment of holes where a whole one is missing.
-    fn fill_gap(
-        &mut self,
-        from: Offset,
-        until: Offset,
-        before: Option<(Previous, SegmentHeader)>,
-    ) -> Result<(Previous, SegmentHeader)> {
-        let header = self.new_header(from, before);
-        let (name, mut new) = self.begin(&header)?;
-        self.finish(&mut new, until)?;
+    /// A segment of holes where one or more are missing.
+    fn fill_gap(&mut self, from: Offset, next: &Link) -> Result<()> {
+        let header = self.new_header(from, None, Some(next));
+        let new = self.rewrite(&header, None, next.base)?;
         let dir = &self.log.dir;
-        dir.rename_new(name.as_bytes(), dir, file_name(from).as_bytes())?;
+        if !dir.rename_new(new.name.as_bytes(), dir, file_name(from).as_bytes())? {
+            // Foreign, or it would have been found.
+            self.keep(file_name(from).as_bytes())?;
+            dir.rename(new.name.as_bytes(), dir, file_name(from).as_bytes())?;
+        }
+        self.head.bump_set_generation();
         dir.sync()?;
-        self.done.segments.push(self.log.path().join(file_name(from)));
-        Ok((Previous { base: from, end_position: new.position, salt: new.salt }, header))
+        self.log.announce(self.head);
+        self.count(from, &new);
+        let mut before = Before::from(&header, new.position);
+        before.entries_added += next.base.since(from);
+        self.before = Some(before);
+        Ok(())
     }
 
-    fn new_header(&self, base: Offset, before: Option<(Previous, SegmentHeader)>) -> SegmentHeader {
-        let slot = self.head.slot();
-        let (previous, like) = before.unzip();
+    fn count(&mut self, base: Offset, new: &Rewrite) {
+        self.mended.segments.push(self.log.path().join(file_name(base)));
+        let start = self.start;
+        self.mended.lost.extend(new.holes.iter().map(|(from, until)| (start.max(*from), *until)).filter(|(a, b)| a < b));
+    }
+
+    /// A header in place of one that is lost: what the page and the neighbours know of it.
+    fn new_header(&self, base: Offset, salt: Option<u32>, next: Option<&Link>) -> SegmentHeader {
+        let next = next.and_then(|next| next.header.as_ref());
+        let (epoch, epoch_start) = self.epoch_of(base, next);
         SegmentHeader {
-            salt: random_salt(),
+            // The same as before where it is known: the successor names it.
+            salt: salt.unwrap_or_else(random_salt),
             incarnation: self.log.incarnation(),
             boot: self.log.dir.boot().0,
-            epoch: like.as_ref().map_or(self.head.epoch(), |like| like.epoch),
-            epoch_start: like.as_ref().map_or(Offset::ZERO, |like| like.epoch_start),
+            epoch,
+            epoch_start,
             base,
-            previous: previous.filter(|previous| previous.end_position > 0),
-            log_start: self.head.log_start(),
-            last_id: like.as_ref().map_or(RecordId::ZERO, |like| like.last_id),
-            entries_added: like.as_ref().map_or(0, |like| like.entries_added),
-            max_deleted_id: slot.max_deleted_id,
+            previous: self.before.map(|before| before.previous),
+            log_start: self.start,
+            last_id: self.before.map_or(RecordId::ZERO, |before| before.last_id),
+            entries_added: self.before.map_or(base.0, |before| before.entries_added),
+            max_deleted_id: self.head.slot().max_deleted_id,
             durable: self.head.durable(),
             created: self.log.clock.now(),
         }
     }
 
-    fn begin(&self, header: &SegmentHeader) -> Result<(String, Rewrite)> {
-        let name = format!(".mend-{:08x}", random_salt());
-        let file = self.log.dir.create_file(name.as_bytes())?;
-        // A new salt: the successor's note of where this segment ended is no longer for this file.
-        let salt = random_salt();
-        file.write_all_at(&[&SegmentHeader { salt, ..header.clone() }.encode()], 0)?;
-        let rewrite =
-            Rewrite { file, salt, position: HEADER_BYTES as u64, end: header.base, last_id: header.last_id, index: Vec::new() };
-        Ok((name, rewrite))
-    }
-
-    /// Notes that the offsets up to `until` are lost.
-    fn hole(&mut self, new: &mut Rewrite, until: Offset) -> Result<()> {
-        while new.end < until {
-            let span = u32::try_from(until.since(new.end)).unwrap_or(u32::MAX);
-            let mut frame = Packed::control(FrameKind::Hole, span, &[]);
-            let placing = Placing {
-                salt: new.salt,
-                position: new.position,
-                base: new.end,
-                base_id: new.last_id,
-                durable: self.head.durable(),
-            };
-            new.file.write_all_at(&frame.place(&placing), new.position)?;
-            new.position += frame.length();
-            new.end = new.end.plus(u64::from(span));
-            self.done.records_lost += u64::from(span);
+    /// The epoch of a segment whose header is lost. If one may have begun with it, it is taken to
+    /// have: a place from before is then clamped, and read twice, rather than something skipped.
+    fn epoch_of(&self, base: Offset, next: Option<&SegmentHeader>) -> (Epoch, Offset) {
+        let before = self.before.map(|before| (before.epoch, before.epoch_start));
+        let highest = match next {
+            Some(next) if next.epoch_start <= base => return (next.epoch, next.epoch_start),
+            // The successor began one of its own.
+            Some(next) => Epoch(next.epoch.0.saturating_sub(1)),
+            None => self.head.epoch(),
+        };
+        match before {
+            Some((epoch, start)) if epoch >= highest => (epoch, start),
+            None if highest == Epoch(0) => (Epoch(0), Offset::ZERO),
+            _ => (highest, base),
         }
-        Ok(())
     }
 
-    fn finish(&mut self, new: &mut Rewrite, until: Offset) -> Result<()> {
-        self.hole(new, until)?;
-        new.file.sync()
-    }
-
-    fn publish(&self, new: &Rewrite) {
-        let mut slot = self.head.slot();
-        slot.end_position = new.position;
-        slot.active_inode = new.file.inode();
-        slot.active_salt = new.salt;
-        slot.index_bytes = (new.index.len() * index::ENTRY_BYTES) as u64;
-        slot.indexed = new.index.last().map_or(HEADER_BYTES as u64, |entry| entry.position);
-        self.head.publish(&slot);
-    }
-
-    fn rebuild_index(&mut self, base: Offset) -> Result<()> {
-        if self.head.slot().active_base == base {
+    fn mend_index(&mut self, base: Offset, entries: &[IndexEntry], is_active: bool) -> Result<()> {
+        if index::load(&self.log.dir, base)? == entries {
             return Ok(());
         }
-        let Ok(segment) = Segment::open(&self.log.dir, base, Access::Read, || Ok(None)) else { return Ok(()) };
-        let map = Map::new(&segment.file, segment.file.length()?)?;
-        let mut walk = Walk::new(&map, segment.salt, HEADER_BYTES as u64, base);
-        let mut entries: Vec<IndexEntry> = Vec::new();
-        while let Found::Frame(frame) = walk.step() {
-            if frame.header.position - entries.last().map_or(HEADER_BYTES as u64, |entry| entry.position) >= index::STRIDE {
-                entries.push(IndexEntry::of(&frame.header));
-            }
+        self.mended.indexes += 1;
+        if !is_active {
+            return self.write_index(base, entries);
         }
-        if index::load(&self.log.dir, base)? != entries {
-            self.write_index(base, &entries)?;
-            self.done.indexes += 1;
-        }
+        // In place: other processes have it open for appending.
+        let file = index::open_for_append(&self.log.dir, base)?;
+        file.write_all_at(&[&index::encode(entries)], 0)?;
+        let mut slot = self.head.slot();
+        (slot.index_bytes, slot.indexed) = index::place_after(entries);
+        file.truncate(slot.index_bytes)?;
+        self.head.publish(&slot);
         Ok(())
     }
 
     fn write_index(&self, base: Offset, entries: &[IndexEntry]) -> Result<()> {
-        let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.encode()).collect();
-        self.log.dir.replace(index_name(base).as_bytes(), &bytes, false)
+        let name = index_name(base);
+        if entries.is_empty() {
+            return match self.log.dir.unlink(name.as_bytes()) {
+                Err(error) if !error.is_not_found() => Err(error),
+                _ => Ok(()),
+            };
+        }
+        self.log.dir.replace(name.as_bytes(), &index::encode(entries), false)
     }
 
-    /// Puts a file of the log under another name, beside the others that were moved aside.
+    /// Gives a file of the log a second name in the quarantine.
     fn keep(&mut self, name: &[u8]) -> Result<()> {
-        let kept = self.kept_name(name);
+        let kept = kept_name(name);
         self.log.dir.link(name, self.quarantine, kept.as_bytes())?;
         self.quarantine.sync()?;
-        self.done.moved.push(self.quarantine.path().join(kept));
+        self.mended.kept.push(self.quarantine.path().join(kept));
         Ok(())
     }
 
-    fn kept_name(&self, name: &[u8]) -> String {
-        format!("{}-{:08x}-{}", self.prefix, random_salt(), crate::codec::name::escape(name))
+    /// Moves what is not part of the log.
+    fn move_aside(&mut self) -> Result<()> {
+        let _mutex = self.log.sync_mutex();
+        let _held = self.log.hold_sync(self.head, self.job)?;
+        let tip = self.log.tip();
+        let stale = sweep::chain(self.log, &tip)?.into_iter().filter(|link| link.standing != Standing::InForce);
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        for base in stale.map(|link| link.base).chain(self.covered.drain(..)) {
+            names.push(file_name(base).into_bytes());
+            if self.log.dir.stat(index_name(base).as_bytes())?.is_some() {
+                names.push(index_name(base).into_bytes());
+            }
+        }
+        let entries = self.log.dir.list()?.into_iter();
+        names.extend(entries.filter(|entry| entry.kind == EntryKind::File && !is_own(&entry.name)).map(|entry| entry.name));
+        for name in &names {
+            let kept = kept_name(name);
+            self.log.dir.rename(name, self.quarantine, kept.as_bytes())?;
+            self.mended.kept.push(self.quarantine.path().join(kept));
+        }
+        if !names.is_empty() {
+            self.head.bump_set_generation();
+            self.log.announce(self.head);
+            self.quarantine.sync()?;
+            self.log.dir.sync()?;
+        }
+        Ok(())
     }
 
-    fn foreign_files(&mut self) -> Result<()> {
+    /// What an earlier repair left that was interrupted.
+    fn remove_leftovers(&self) -> Result<()> {
         for entry in self.log.dir.list()? {
-            let is_index = entry.name.strip_suffix(b".idx").is_some_and(|stem| base_of(&[stem, b".log"].concat()).is_some());
-            let is_own =
-                entry.name == HEAD || entry.name == b"topic.toml" || entry.name == b"groups" || base_of(&entry.name).is_some();
-            if is_own || is_index || entry.name.starts_with(b".") || entry.kind == EntryKind::Dir {
-                continue;
+            if entry.kind == EntryKind::File && entry.name.starts_with(TEMPORARY.as_bytes()) {
+                self.log.dir.unlink(&entry.name)?;
             }
-            let kept = self.kept_name(&entry.name);
-            self.log.dir.rename(&entry.name, self.quarantine, kept.as_bytes())?;
-            self.done.moved.push(self.quarantine.path().join(kept));
         }
         Ok(())
     }
 }
 
-impl Rewrite {
-    fn note(&mut self, base: Offset, id: RecordId) {
-        if self.position - self.index.last().map_or(HEADER_BYTES as u64, |entry| entry.position) >= index::STRIDE {
-            self.index.push(IndexEntry { base, position: self.position, ms: id.ms });
+fn kept_name(name: &[u8]) -> String {
+    format!("{}.{:08x}", crate::codec::name::escape(name), random_salt())
+}
+
+impl Look {
+    /// Of a segment in which nothing can be read.
+    fn nothing(base: Offset, end: Offset) -> Look {
+        Look {
+            is_bad: true,
+            end: end.max(base),
+            end_position: HEADER_BYTES as u64,
+            last_id: RecordId::ZERO,
+            records: end.since(base),
+            index: Vec::new(),
+        }
+    }
+}
+
+impl Before {
+    fn from(header: &SegmentHeader, end_position: u64) -> Before {
+        Before {
+            previous: Previous { base: header.base, end_position, salt: header.salt },
+            epoch: header.epoch,
+            epoch_start: header.epoch_start,
+            last_id: header.last_id,
+            entries_added: header.entries_added,
         }
     }
 }

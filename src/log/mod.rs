@@ -21,6 +21,8 @@
 //! | `read`, `window`, `find` | what readers do |
 //! | `bell` | waking those who wait for many logs |
 //! | `inspect` | looking at files, whatever state they are in |
+//! | `verify`, `sweep` | reading and checking every byte |
+//! | `mend`, `rewrite` | making a damaged log whole again |
 
 mod append;
 mod bell;
@@ -34,10 +36,13 @@ mod open;
 mod read;
 mod recover;
 mod repair;
+mod rewrite;
 mod segment;
 mod survey;
+mod sweep;
 mod sync;
 mod trim;
+mod verify;
 mod walk;
 mod window;
 
@@ -61,6 +66,7 @@ pub use open::{Mode, Opening};
 pub use read::{GapReason, LogGap, LogReader, Step};
 pub use recover::Recovered;
 pub use trim::TrimmedLog;
+pub use verify::{Finding, Severity, Verified, verify};
 
 use append::Appender;
 use head::Head;

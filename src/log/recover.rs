@@ -94,6 +94,27 @@ fn set_aside(dir: &Dir, base: Offset) -> Result<()> {
     }
 }
 
+/// Puts a segment in the place of one without records, which stays beside it. At no time is there
+/// neither: when all records have been trimmed away, it alone knows the log start and the last ID.
+fn replace(dir: &Dir, header: SegmentHeader) -> Result<Segment> {
+    let name = file_name(header.base);
+    let fresh = format!(".recover-{:08x}", random_salt());
+    let file = dir.create_file(fresh.as_bytes())?;
+    let written = file.write_all_at(&[&header.encode()], 0).and_then(|()| file.sync());
+    let placed = written.and_then(|()| {
+        dir.link(name.as_bytes(), dir, format!("{name}.torn-{:08x}", random_salt()).as_bytes())?;
+        dir.rename(fresh.as_bytes(), dir, name.as_bytes())
+    });
+    if let Err(error) = placed {
+        let _ = dir.unlink(fresh.as_bytes());
+        return Err(error);
+    }
+    match dir.unlink(index_name(header.base).as_bytes()) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Segment::open(dir, header.base, Access::ReadWrite, || Ok(None)),
+    }
+}
+
 /// Chooses the segment to go on with: the last one, if nothing can have been lost, or a new one in a
 /// new epoch.
 fn settle(dir: &Dir, survey: &Survey, opening: &Opening) -> Result<(Slot, Epoch, bool)> {
@@ -108,7 +129,8 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening) -> Result<(Slot, Epoch,
         write_index(dir, last.base, &survey.index)?;
         return Ok((slot_of(survey, last, &file, &survey.index), survey.epoch, false));
     }
-    let is_new = survey.last.is_none() && survey.end == Offset::ZERO;
+    // If a later segment tells the life, it goes on though all of its records are lost.
+    let is_new = survey.is_new() && survey.end == Offset::ZERO;
     let (epoch, epoch_start) = if is_new { (Epoch(0), Offset::ZERO) } else { (Epoch(survey.epoch.0 + 1), survey.end) };
     let previous = match &survey.last {
         // It is replaced, and what it says of its predecessor stays true: behind that end may lie
@@ -134,15 +156,17 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening) -> Result<(Slot, Epoch,
         durable: survey.durable,
         created: opening.clock.now(),
     };
-    if survey.last.as_ref().is_some_and(|last| last.base == survey.end) {
-        // The last segment holds nothing, or nothing readable, and has the name that is needed.
-        set_aside(dir, survey.end)?;
-    }
     let created = header.created;
-    let segment = Segment::create(dir, header)?;
-    if !survey.same_boot {
-        segment.file.sync()?;
-    }
+    let segment = if survey.last.as_ref().is_some_and(|last| last.base == survey.end) {
+        // The last segment holds nothing, or nothing readable, and has the name that is needed.
+        replace(dir, header)?
+    } else {
+        let segment = Segment::create(dir, header)?;
+        if !survey.same_boot {
+            segment.file.sync()?;
+        }
+        segment
+    };
     let last = LastSegment {
         base: segment.base,
         salt: segment.salt,

@@ -2,7 +2,7 @@
 
 use crate::codec::SegmentHeader;
 use crate::codec::segment::{HEADER_BYTES, ParsedHeader, Previous, VERSION, base_of, file_name};
-use crate::disk::{Access, Dir, EntryKind, File};
+use crate::disk::{Access, Dir, EntryKind, File, random};
 use crate::error::{Error, Result};
 use crate::ids::Offset;
 
@@ -26,6 +26,7 @@ impl Segment {
         let name = file_name(header.base);
         let file = match dir.create_file(name.as_bytes()) {
             Err(error) if error.io_kind() == Some(std::io::ErrorKind::AlreadyExists) => {
+                check_is_empty(dir, &name)?;
                 dir.unlink(name.as_bytes())?;
                 dir.create_file(name.as_bytes())?
             }
@@ -68,10 +69,35 @@ impl Segment {
     }
 }
 
+/// What is unlinked has no frames: they are written only once the roll is published.
+fn check_is_empty(dir: &Dir, name: &str) -> Result<()> {
+    match dir.stat(name.as_bytes())? {
+        Some(meta) if meta.length > HEADER_BYTES as u64 => Err(Error::Damaged {
+            path: dir.path().join(name),
+            position: HEADER_BYTES as u64,
+            what: "the segment has records that the topic's head does not know; stop all who use the topic, then publish again"
+                .to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The base offsets of all segments in `dir`, rising.
+///
+/// # Errors
+/// When something else than a file has a segment's name: taking that for a missing segment would
+/// begin the log anew where records may still be.
 pub(super) fn list(dir: &Dir) -> Result<Vec<Offset>> {
-    let mut bases: Vec<Offset> =
-        dir.list()?.iter().filter(|entry| entry.kind == EntryKind::File).filter_map(|entry| base_of(&entry.name)).collect();
+    let mut bases = Vec::new();
+    for entry in dir.list()? {
+        let Some(base) = base_of(&entry.name) else { continue };
+        if entry.kind != EntryKind::File {
+            let path = dir.path().join(file_name(base));
+            let why = "has a segment's name and is no regular file; put the segment back, or remove it".to_owned();
+            return Err(Error::StoreUnusable { path, why });
+        }
+        bases.push(base);
+    }
     bases.sort_unstable();
     Ok(bases)
 }
@@ -88,7 +114,5 @@ pub(super) fn header_of(dir: &Dir, base: Offset) -> Result<Option<SegmentHeader>
 
 /// A salt that stale bytes on the disk do not have.
 pub(super) fn random_salt() -> u32 {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).expect("Linux always has random numbers once it has booted");
-    u32::from_le_bytes(bytes)
+    u32::from_le_bytes(random())
 }

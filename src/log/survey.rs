@@ -411,8 +411,13 @@ pub(super) fn last_id_of(frame: &Frame<'_>) -> RecordId {
 }
 
 impl Survey {
+    /// Whether nothing tells of an earlier life.
+    pub(super) fn is_new(&self) -> bool {
+        self.incarnation.0 == [0; 16]
+    }
+
     pub(super) fn incarnation_or(&self, opening: &Opening) -> Incarnation {
-        if self.incarnation.0 == [0; 16] { opening.incarnation } else { self.incarnation }
+        if self.is_new() { opening.incarnation } else { self.incarnation }
     }
 
     /// The last segment in force, and where it ends.

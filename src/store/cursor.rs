@@ -60,6 +60,17 @@ pub struct CursorInfo {
     pub saved_ms: u64,
 }
 
+/// A cursor's file.
+#[derive(Debug)]
+pub struct ListedCursor {
+    /// The cursor's name; of a file that cannot be read, as much as its path tells.
+    pub name: Vec<u8>,
+    /// The topic it reads, likewise.
+    pub topic: Vec<u8>,
+    /// What it holds.
+    pub info: Result<CursorInfo>,
+}
+
 impl Store {
     /// Opens the cursor `name` on a topic, for this process alone.
     ///
@@ -88,36 +99,54 @@ impl Store {
     }
 
     /// All cursors, or those on one topic, by name and topic. Expired ones are left out.
-    pub fn list_cursors(&self, topic: Option<&TopicName>) -> Result<Vec<CursorInfo>> {
+    pub fn list_cursors(&self, topic: Option<&TopicName>) -> Result<Vec<ListedCursor>> {
         let cursors = match self.root.dir(CURSORS) {
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
             other => other?,
         };
         let mut found = Vec::new();
         for name in cursors.list()?.into_iter().filter(|entry| entry.kind == EntryKind::Dir) {
-            let dir = cursors.dir(&name.name)?;
+            let dir = match cursors.dir(&name.name) {
+                Err(error) if error.is_not_found() => continue,
+                other => other?,
+            };
             for entry in dir.list()? {
                 let is_cursor =
                     !entry.name.ends_with(LOCK_SUFFIX.as_bytes()) && name::unescape(&entry.name) != Unescaped::Foreign;
-                if entry.kind != EntryKind::File || !is_cursor {
-                    continue;
+                if entry.kind == EntryKind::File && is_cursor {
+                    found.extend(self.listed(&dir, &name.name, &entry.name));
                 }
-                let Some(stored) = read(&dir, &entry.name)? else { continue };
-                let Some(of) = TopicName::new(&stored.topic) else { continue };
-                if is_expired(&stored, &self.clock) || topic.is_some_and(|topic| *topic != of) {
-                    continue;
-                }
-                found.push(CursorInfo {
-                    name: stored.name,
-                    topic: of,
-                    incarnation: stored.incarnation,
-                    place: stored.place,
-                    saved_ms: stored.saved_ms,
-                });
             }
         }
+        found.retain(|cursor| topic.is_none_or(|topic| *topic.as_bytes() == *cursor.topic));
         found.sort_unstable_by(|a, b| (&a.name, &a.topic).cmp(&(&b.name, &b.topic)));
         Ok(found)
+    }
+
+    fn listed(&self, dir: &Dir, dir_name: &[u8], file_name: &[u8]) -> Option<ListedCursor> {
+        let info = match read(dir, file_name) {
+            Ok(None) => return None,
+            Ok(Some(stored)) if is_expired(&stored, &self.clock) => return None,
+            Ok(Some(stored)) => CursorInfo::of(stored, dir, file_name),
+            Err(error) => Err(error),
+        };
+        let told = |name: &[u8]| match name::unescape(name) {
+            Unescaped::Name(name) => name,
+            Unescaped::Hashed | Unescaped::Foreign => name.to_vec(),
+        };
+        let (name, topic) = match &info {
+            Ok(info) => (info.name.clone(), info.topic.as_bytes().to_vec()),
+            Err(_) => (told(dir_name), told(file_name)),
+        };
+        Some(ListedCursor { name, topic, info })
+    }
+}
+
+impl CursorInfo {
+    fn of(stored: Stored, dir: &Dir, file_name: &[u8]) -> Result<CursorInfo> {
+        let topic = TopicName::new(&stored.topic).ok_or_else(|| damaged(dir, file_name, "the cursor names no topic"))?;
+        let Stored { name, incarnation, place, saved_ms, .. } = stored;
+        Ok(CursorInfo { name, topic, incarnation, place, saved_ms })
     }
 }
 
@@ -153,13 +182,17 @@ fn is_expired(stored: &Stored, clock: &Clock) -> bool {
     u128::from(age_ms) > CURSOR_LIFE.as_millis()
 }
 
-fn read(dir: &Dir, file_name: &[u8]) -> Result<Option<Stored>> {
-    let Some(bytes) = dir.read(file_name, BYTES_MAX)? else { return Ok(None) };
-    let damaged = |what: &str| Error::Damaged {
+fn damaged(dir: &Dir, file_name: &[u8], what: &str) -> Error {
+    Error::Damaged {
         path: dir.path().join(String::from_utf8_lossy(file_name).as_ref()),
         position: 0,
         what: format!("{what}; remove it to begin anew"),
-    };
+    }
+}
+
+fn read(dir: &Dir, file_name: &[u8]) -> Result<Option<Stored>> {
+    let Some(bytes) = dir.read(file_name, BYTES_MAX)? else { return Ok(None) };
+    let damaged = |what: &str| damaged(dir, file_name, what);
     let Some((bytes, crc)) = bytes.split_last_chunk::<4>() else { return Err(damaged("the cursor is cut off")) };
     if crc32fast::hash(bytes).to_le_bytes() != *crc {
         return Err(damaged("the checksum of the cursor does not match"));

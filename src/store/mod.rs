@@ -7,13 +7,14 @@
 //!   STORE/store.toml                format version, store id, defaults
 //!   STORE/bell                      see log/bell.rs
 //!   STORE/cursors/<name>/<topic>    durable single-reader cursors
-//!   STORE/quarantine/               what `verify --repair` moved aside
+//!   STORE/quarantine/<topic>/       what `verify --repair` replaced or moved aside
 //!   STORE/topics/<escaped name>/    a topic: topic.toml, if anything differs, and its log
 //! ```
 
 mod cache;
 mod cursor;
 mod inspect;
+mod mend;
 mod settings_file;
 mod topics;
 
@@ -26,15 +27,17 @@ use crate::disk::{self, Dir, Disk};
 use crate::error::{Error, Result};
 use crate::log::Bell;
 
-pub use cursor::{CURSOR_LIFE, CursorFile, CursorInfo};
-pub use inspect::{CursorFacts, TopicFacts, file_frames};
+pub use cursor::{CURSOR_LIFE, CursorFile, CursorInfo, ListedCursor};
+pub use inspect::{CursorFacts, StoreFacts, Stray, StrayKind, TopicFacts, file_frames, is_damage};
 pub use topics::{ListedTopic, Topic};
 
 use cache::Cache;
 use settings_file::{STORE_FILE, StoreFile};
+use topics::hashed_name;
 
 pub(crate) const TOPICS: &[u8] = b"topics";
 pub(crate) const CURSORS: &[u8] = b"cursors";
+const QUARANTINE: &[u8] = b"quarantine";
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -102,7 +105,7 @@ impl Store {
 
     /// A store whose `store.toml` cannot be used, for looking at it.
     fn without_file(root: Dir, topics: Dir, options: &StoreOptions) -> Store {
-        Store::assemble(root, topics, options, StoreFile { id: String::new(), defaults: TopicSettings::default() })
+        Store::assemble(root, topics, options, StoreFile { version: 0, id: String::new(), defaults: TopicSettings::default() })
     }
 
     fn assemble(root: Dir, topics: Dir, options: &StoreOptions, file: StoreFile) -> Store {

@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 
 use crate::config::{Overrides, TopicSettings};
-use crate::disk::Dir;
+use crate::disk::{Dir, random};
 use crate::error::{Error, Result};
 use crate::ids::TopicName;
 
 pub(super) const STORE_FILE: &str = "store.toml";
-const TOPIC_FILE: &str = "topic.toml";
+pub(super) const TOPIC_FILE: &str = "topic.toml";
 const VERSION: u32 = 1;
 /// Far more than a person would write.
 const BYTES_MAX: usize = 1 << 20;
@@ -19,6 +19,7 @@ const BYTES_MAX: usize = 1 << 20;
 /// What `store.toml` says.
 #[derive(Debug)]
 pub(super) struct StoreFile {
+    pub(super) version: u32,
     pub(super) id: String,
     pub(super) defaults: TopicSettings,
 }
@@ -51,7 +52,7 @@ pub(super) fn read_store(root: &Dir) -> Result<Option<StoreFile>> {
         return Err(wrong("has format version 0, which never was".to_owned()));
     }
     let defaults = overrides(file.defaults).map_err(|why| wrong(format!("[defaults] {why}")))?.over(&TopicSettings::default());
-    Ok(Some(StoreFile { id: file.id, defaults }))
+    Ok(Some(StoreFile { version: file.version, id: file.id, defaults }))
 }
 
 /// A newer version may have members that this drave does not know: its number is read first.
@@ -66,8 +67,7 @@ fn check_version(text: &str, root: &Dir) -> Result<()> {
 }
 
 pub(super) fn create_store(root: &Dir) -> Result<()> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).expect("Linux always has random numbers once it has booted");
+    let id: [u8; 16] = random();
     let mut text = format!("# A drave store. Do not change these two lines.\nversion = {VERSION}\nid = \"");
     push_hex(&mut text, &id);
     text.push_str("\"\n\n# What topics get that set nothing else, as in: durability = \"async\"\n[defaults]\n");

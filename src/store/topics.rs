@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Store, settings_file};
 use crate::codec::name::{self, Unescaped};
 use crate::config::{Durability, Overrides, TopicSettings};
-use crate::disk::{Dir, EntryKind};
+use crate::disk::{Dir, EntryKind, random, random_name};
 use crate::error::{Error, Result};
 use crate::ids::{Incarnation, TopicName};
 use crate::job::Job;
 use crate::log::{Log, LogOptions, Mode, Opening};
 
-const NEW: &str = ".new-";
-const TRASH: &str = ".trash-";
+pub(super) const NEW: &str = ".new-";
+pub(super) const TRASH: &str = ".trash-";
 
 /// An open topic.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl Store {
         if self.topics.stat(file_name.as_bytes())?.is_some() {
             return Err(Error::TopicExists { topic: name.clone() });
         }
-        let temporary = format!("{NEW}{}", random_hex());
+        let temporary = format!("{NEW}{}", random_name());
         self.topics.make_dir(temporary.as_bytes())?;
         let made = self.fill(temporary.as_bytes(), name, overrides, durable);
         let made = made.and_then(|()| self.topics.rename_new(temporary.as_bytes(), &self.topics, file_name.as_bytes()));
@@ -156,12 +156,10 @@ impl Store {
     }
 
     fn opening(&self, settings: &TopicSettings) -> Opening {
-        let mut incarnation = [0; 16];
-        getrandom::fill(&mut incarnation).expect("Linux always has random numbers once it has booted");
         Opening {
             options: log_options(settings),
             clock: self.clock.clone(),
-            incarnation: Incarnation(incarnation),
+            incarnation: Incarnation(random()),
             bell: Some(Arc::clone(&self.bell)),
         }
     }
@@ -187,7 +185,7 @@ impl Store {
     /// [`Error::TopicMissing`].
     pub fn delete_topic(&self, name: &TopicName, job: &Job) -> Result<()> {
         let file_name = name::escape(name.as_bytes());
-        let trash = format!("{TRASH}{}", random_hex());
+        let trash = format!("{TRASH}{}", random_name());
         let topic = self.topic(name, Mode::Write, job)?;
         topic.log.retire(job, || self.topics.rename(file_name.as_bytes(), &self.topics, trash.as_bytes()))?;
         self.cache().forget(name);
@@ -232,17 +230,11 @@ impl Store {
     }
 }
 
-fn hashed_name(topics: &Dir, file_name: &[u8]) -> Result<Option<TopicName>> {
+pub(super) fn hashed_name(topics: &Dir, file_name: &[u8]) -> Result<Option<TopicName>> {
     match topics.dir(file_name).and_then(|dir| settings_file::read_topic(&dir)) {
         Ok((name, _)) => Ok(name),
         // Deleted while it was listed.
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn random_hex() -> String {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).expect("Linux always has random numbers once it has booted");
-    format!("{:016x}", u64::from_le_bytes(bytes))
 }

@@ -1,5 +1,6 @@
 //! What users are promised, tried on the real binary; and the shape of the sources.
 
+mod damage;
 mod fixture;
 mod generate;
 mod kill;
@@ -7,6 +8,11 @@ mod pipelines;
 mod publish;
 mod replay;
 mod rig;
+mod life;
+mod pipelines;
+mod publish;
+mod replay;
+mod room;
 mod stores;
 mod support;
 mod tail;

@@ -37,7 +37,7 @@ fn cut(run: &Run, seed: u64, ops: usize, policy: Policy) {
 
 #[test]
 fn after_a_power_cut_all_that_was_acknowledged_is_there_and_nothing_else() {
-    for seed in seeds(1..3) {
+    for seed in seeds(1..12) {
         let run = run(seed, 24, &Fate::Peace);
         assert!(run.whole);
         let end = run.sim.now();
@@ -54,7 +54,7 @@ fn after_a_power_cut_all_that_was_acknowledged_is_there_and_nothing_else() {
 
 #[test]
 fn a_power_cut_during_the_recovery_from_one_loses_nothing_either() {
-    for seed in seeds(100..104) {
+    for seed in seeds(1000..1040) {
         let run = run(seed, 20, &Fate::Peace);
         let mut random = Random::new(seed);
         let end = run.sim.now();
@@ -70,7 +70,7 @@ fn a_power_cut_during_the_recovery_from_one_loses_nothing_either() {
             let sim = Sim::new(dir.path(), seed);
             use_again(dir.path(), &ledger, &run.clock, &sim, (sim.disk(4), Crash::Power, None));
             let again = random.below(sim.now() + 1);
-            case.0 = format!("{}, after {again} more {second:?}\n{}", case.0, sim.story());
+            case.0 = format!("{}, after {again} more {second:?}\n{}\n{}", case.0, run.sim.story(), sim.story());
             let dir = scratch();
             sim.crash(again, second, &mut random, dir.path());
             check(dir.path(), &ledger.lock().until(again), &run.clock, Crash::Power);

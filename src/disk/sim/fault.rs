@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     SyncDir,
     Create,
     Rename,
+    Link,
     Unlink,
 }
 
@@ -25,6 +26,7 @@ impl Kind {
             Op::SyncDir { .. } => Kind::SyncDir,
             Op::Create { .. } => Kind::Create,
             Op::Rename { .. } => Kind::Rename,
+            Op::Link { .. } => Kind::Link,
             Op::Unlink { .. } => Kind::Unlink,
         }
     }

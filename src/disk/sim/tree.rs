@@ -71,6 +71,7 @@ pub(super) enum DataChange {
 enum Pending {
     Create { dir: NodeId, name: Vec<u8> },
     Rename { dir: NodeId, name: Vec<u8>, new_name: Vec<u8> },
+    Link { dir: NodeId, name: Vec<u8>, new_name: Vec<u8> },
     Remove { dir: NodeId, name: Vec<u8> },
 }
 
@@ -234,6 +235,14 @@ impl Tree {
                 self.await_outcome(now, fails, Pending::Rename { dir, name, new_name });
                 line
             }
+            Op::Link { from, name, to, new_name } => {
+                assert_eq!(from, to, "nothing is linked between directories");
+                let id = self.id(*from);
+                let (name, new_name) = (name.to_vec(), new_name.to_vec());
+                let line = format!("link {}/{} {}", self.say(id), name.escape_ascii(), new_name.escape_ascii());
+                self.await_outcome(now, fails, Pending::Link { dir: id, name, new_name });
+                line
+            }
             Op::Unlink { dir, name } => {
                 let id = self.id(*dir);
                 self.await_outcome(now, fails, Pending::Remove { dir: id, name: name.to_vec() });
@@ -319,6 +328,13 @@ impl Tree {
                 let Some(&id) = entries.get(&name) else { return };
                 if self.inode_at(dir, &new_name) == Some(self.nodes[id].inode) {
                     self.name(dir, at, NameChange::Move(name, new_name));
+                }
+            }
+            Pending::Link { dir, name, new_name } => {
+                let Body::Dir { entries, .. } = &self.nodes[dir].body else { return };
+                let Some(&id) = entries.get(&name) else { return };
+                if self.inode_at(dir, &new_name) == Some(self.nodes[id].inode) {
+                    self.name(dir, at, NameChange::Add(new_name, id));
                 }
             }
             Pending::Remove { dir, name } => {
