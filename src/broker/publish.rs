@@ -1,7 +1,7 @@
 //! Publishing to one topic.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Flusher;
 use crate::codec::Batch;
@@ -15,6 +15,10 @@ use crate::store::{Store, Topic};
 
 /// A topic can be deleted under a publisher, and the next one too; at some point it is a fight.
 const REOPEN_MAX: usize = 16;
+
+/// How long closing waits for a sync when the time limit is over. Far more than a sync takes, unless
+/// the process that is inside one is stopped.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a publisher asks for.
 #[derive(Clone, Debug)]
@@ -137,9 +141,12 @@ impl<'s> TopicPublisher<'s> {
 
     /// Settles, syncs what `async` still owes, and notes in the log that it is complete.
     pub fn close(&mut self) -> Result<()> {
-        // Beyond the time limit too: what was done until then is kept, and a sync that runs already
-        // tells whether it is.
-        self.sync(&Job::new())?;
+        // A little beyond the time limit too: what was done until then is kept, and a sync that runs
+        // already tells whether it is.
+        match self.sync(&self.job.clone()) {
+            Err(Error::TimedOut) => self.sync(&Job::with_limit(Some(CLOSE_LIMIT)))?,
+            other => other?,
+        }
         if self.reached > Durability::None
             && let Some(topic) = &self.topic
         {

@@ -69,6 +69,8 @@ pub(super) const MAINTENANCE_BYTE: u64 = 3;
 
 const FLAG_POISONED: u64 = 1;
 const FLAG_GONE: u64 = 2;
+/// Poisoned only because a process died inside a sync.
+const FLAG_SYNCER_DIED: u64 = 4;
 
 /// The page and the file it lies in.
 #[derive(Debug)]
@@ -267,8 +269,18 @@ impl Head {
         self.page.set_bits(FLAGS_AT, FLAG_POISONED);
     }
 
+    /// Poisons because of a sync whose outcome nobody lived to see.
+    pub(super) fn poison_by_death(&self) {
+        self.page.set_bits(FLAGS_AT, FLAG_POISONED | FLAG_SYNCER_DIED);
+    }
+
+    /// Whether no sync is known to have failed: a process died inside one.
+    pub(super) fn has_syncer_died(&self) -> bool {
+        self.page.load(FLAGS_AT) & FLAG_SYNCER_DIED != 0
+    }
+
     pub(super) fn clear_poison(&self) {
-        self.page.clear_bits(FLAGS_AT, FLAG_POISONED);
+        self.page.clear_bits(FLAGS_AT, FLAG_POISONED | FLAG_SYNCER_DIED);
     }
 
     pub(super) fn is_gone(&self) -> bool {

@@ -4,7 +4,7 @@ use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::head::Head;
-use super::locks::{self, Held, SYNC};
+use super::locks::{self, APPEND, Held, SYNC};
 use super::segment;
 use super::{Log, lock_mutex};
 use crate::codec::segment::file_name;
@@ -46,13 +46,17 @@ impl Log {
             if is_durable {
                 return Ok(());
             }
-            if head.is_poisoned() {
-                return Err(Error::Poisoned { path: self.path().to_owned() });
-            }
             if head.is_gone() {
                 return Err(Error::TopicGone { path: self.path().to_owned() });
             }
-            if !self.try_lead(head)? {
+            if head.is_poisoned() {
+                if !head.has_syncer_died() {
+                    return Err(Error::Poisoned { path: self.path().to_owned() });
+                }
+                // Nobody was told that a sync failed. What is in doubt is rewritten as the next append
+                // would do it, so that a publish does not fail of another publisher's death.
+                self.heal(head, job)?;
+            } else if !self.try_lead(head)? {
                 if job.is_late() {
                     return Err(Error::TimedOut);
                 }
@@ -64,6 +68,14 @@ impl Log {
                 word.sleep(seen, job.at_most(LEADER_LIMIT));
             }
         }
+    }
+
+    /// Repairs like the next append.
+    fn heal(&self, head: &Head, job: &Job) -> Result<()> {
+        let mut appender = lock_mutex(&self.append);
+        let _held = locks::take(head, APPEND, self, job)?;
+        self.check_in_force(head)?;
+        self.repair(head, &mut appender, job)
     }
 
     /// Syncs everything that is written, for all who wait; `false` when somebody else is at it.
@@ -81,15 +93,16 @@ impl Log {
     /// Under the sync lock.
     fn sync_locked(&self, head: &Head, syncer: &mut Syncer) -> Result<()> {
         if head.is_poisoned() {
-            return Err(Error::Poisoned { path: self.path().to_owned() });
+            // Since the caller looked; it looks again.
+            return Ok(());
         }
         if head.syncing() != 0 {
             // Its setter died inside the sync, which may have failed: a second sync would not tell,
             // since the kernel reports an error once.
-            head.poison();
+            head.poison_by_death();
             head.set_syncing(0);
             self.announce_durable(head);
-            return Err(Error::Poisoned { path: self.path().to_owned() });
+            return Ok(());
         }
         // Read once: a roll during the sync must not move what this sync is said to cover.
         let end = head.log_end();

@@ -3,6 +3,11 @@
 mod damage;
 mod fixture;
 mod generate;
+mod kill;
+mod pipelines;
+mod publish;
+mod replay;
+mod rig;
 mod life;
 mod pipelines;
 mod publish;
