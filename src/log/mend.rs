@@ -73,6 +73,8 @@ impl Log {
             }
             self.catch_up(head, &mut appender)?;
         }
+        // What is durable no repair after a failed sync replaces.
+        self.sync_to(self.end_place(), job)?;
         let mut mending = Mending {
             log: self,
             head,
@@ -132,14 +134,16 @@ struct Look {
     /// The offset after its last one.
     end: Offset,
     end_position: u64,
+    /// How long it is with holes in place of what is bad.
+    new_length: u64,
     last_id: RecordId,
     records: u64,
     index: Vec<IndexEntry>,
 }
 
 impl Mending<'_> {
-    /// Goes through the chain; up to the active segment, or that one too, with the append lock held.
-    fn segments(&mut self, with_active: bool) -> Result<()> {
+    /// Goes through the chain: the sealed segments that are durable; or all, with the append lock held.
+    fn segments(&mut self, is_locked: bool) -> Result<()> {
         let tip = self.log.tip();
         let links = sweep::chain(self.log, &tip)?;
         let in_force: Vec<&Link> = links.iter().filter(|link| link.standing == Standing::InForce).collect();
@@ -147,7 +151,11 @@ impl Mending<'_> {
         let mut expected = self.expected.unwrap_or(first.min(self.start));
         for (index, link) in in_force.iter().enumerate() {
             let is_active = tip.active.is_some_and(|(active, _)| active == link.base);
-            if self.done.is_some_and(|done| link.base <= done) || (is_active && !with_active) {
+            let next = in_force.get(index + 1).copied();
+            if !is_locked && next.is_none_or(|next| next.base > self.head.durable()) {
+                break;
+            }
+            if self.done.is_some_and(|done| link.base <= done) {
                 continue;
             }
             if link.base < expected {
@@ -158,7 +166,7 @@ impl Mending<'_> {
             if link.base > expected {
                 self.fill_gap(expected, link)?;
             }
-            expected = self.segment(link, in_force.get(index + 1).copied(), is_active, &tip)?;
+            expected = self.segment(link, next, is_active, &tip)?;
             (self.expected, self.done) = (Some(expected), Some(link.base));
         }
         Ok(())
@@ -178,9 +186,17 @@ impl Mending<'_> {
             (Some(old), Some(bounds)) => self.look(old, bounds)?,
             _ => Look::nothing(link.base, next.map_or(tip.end, |next| next.base)),
         };
+        // The successor says where this one ends, and names its salt. If there is no room for a hole
+        // before that end, it must not seem to mean the new file.
+        let has_room = next.is_none() || bounds.and_then(|bounds| bounds.limit).is_none_or(|limit| look.new_length <= limit);
+        let salt = old.as_ref().map(|old| old.salt).filter(|_| has_room);
         let header = match &link.header {
-            Some(header) => SegmentHeader { log_start: self.start.max(header.log_start), ..header.clone() },
-            None => self.new_header(link.base, old.as_ref().map(|old| old.salt), next),
+            Some(header) if look.is_bad => {
+                let log_start = self.start.max(header.log_start);
+                SegmentHeader { log_start, salt: salt.unwrap_or_else(random_salt), ..header.clone() }
+            }
+            Some(header) => header.clone(),
+            None => self.new_header(link.base, salt, next),
         };
         let mut before = Before::from(&header, look.end_position);
         before.last_id = before.last_id.max(look.last_id);
@@ -208,11 +224,13 @@ impl Mending<'_> {
                 }
                 look.last_id = contents.ids.map_or(look.last_id, |(_, high)| high.max(look.last_id));
                 look.records += u64::from(header.count);
+                look.new_length += u64::from(header.length);
                 Ok(())
             }
             Piece::Bad { from, until, .. } => {
                 look.is_bad |= until > self.start;
                 look.records += until.since(from);
+                look.new_length += Rewrite::bytes_of_hole(until.since(from));
                 Ok(())
             }
         })?;
@@ -421,6 +439,7 @@ impl Look {
             is_bad: true,
             end: end.max(base),
             end_position: HEADER_BYTES as u64,
+            new_length: HEADER_BYTES as u64,
             last_id: RecordId::ZERO,
             records: end.since(base),
             index: Vec::new(),

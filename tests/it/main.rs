@@ -3,6 +3,7 @@
 mod fixture;
 mod generate;
 mod life;
+mod mend;
 mod pipelines;
 mod publish;
 mod replay;
