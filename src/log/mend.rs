@@ -84,6 +84,7 @@ impl Log {
             expected: None,
             done: None,
             before: None,
+            later: None,
             covered: Vec::new(),
             mended: Mended::default(),
         };
@@ -112,6 +113,8 @@ struct Mending<'a> {
     /// The last segment that was looked at.
     done: Option<Offset>,
     before: Option<Before>,
+    /// The next header that can be read.
+    later: Option<SegmentHeader>,
     /// Segments that their predecessor covers.
     covered: Vec<Offset>,
     mended: Mended,
@@ -164,8 +167,10 @@ impl Mending<'_> {
             }
             self.job.check()?;
             if link.base > expected {
-                self.fill_gap(expected, link)?;
+                self.later = in_force[index..].iter().find_map(|link| link.header.clone());
+                self.fill_gap(expected, link.base)?;
             }
+            self.later = in_force[index + 1..].iter().find_map(|link| link.header.clone());
             expected = self.segment(link, next, is_active, &tip)?;
             (self.expected, self.done) = (Some(expected), Some(link.base));
         }
@@ -196,7 +201,7 @@ impl Mending<'_> {
                 SegmentHeader { log_start, salt: salt.unwrap_or_else(random_salt), ..header.clone() }
             }
             Some(header) => header.clone(),
-            None => self.new_header(link.base, salt, next),
+            None => self.new_header(link.base, salt),
         };
         let mut before = Before::from(&header, look.end_position);
         before.last_id = before.last_id.max(look.last_id);
@@ -286,9 +291,9 @@ impl Mending<'_> {
     }
 
     /// A segment of holes where one or more are missing.
-    fn fill_gap(&mut self, from: Offset, next: &Link) -> Result<()> {
-        let header = self.new_header(from, None, Some(next));
-        let new = self.rewrite(&header, None, next.base)?;
+    fn fill_gap(&mut self, from: Offset, until: Offset) -> Result<()> {
+        let header = self.new_header(from, None);
+        let new = self.rewrite(&header, None, until)?;
         let dir = &self.log.dir;
         if !dir.rename_new(new.name.as_bytes(), dir, file_name(from).as_bytes())? {
             // Foreign, or it would have been found.
@@ -300,7 +305,7 @@ impl Mending<'_> {
         self.log.announce(self.head);
         self.count(from, &new);
         let mut before = Before::from(&header, new.position);
-        before.entries_added += next.base.since(from);
+        before.entries_added += until.since(from);
         self.before = Some(before);
         Ok(())
     }
@@ -312,9 +317,8 @@ impl Mending<'_> {
     }
 
     /// A header in place of one that is lost: what the page and the neighbours know of it.
-    fn new_header(&self, base: Offset, salt: Option<u32>, next: Option<&Link>) -> SegmentHeader {
-        let next = next.and_then(|next| next.header.as_ref());
-        let (epoch, epoch_start) = self.epoch_of(base, next);
+    fn new_header(&self, base: Offset, salt: Option<u32>) -> SegmentHeader {
+        let (epoch, epoch_start) = self.epoch_of(base);
         SegmentHeader {
             // The same as before where it is known: the successor names it.
             salt: salt.unwrap_or_else(random_salt),
@@ -335,12 +339,12 @@ impl Mending<'_> {
 
     /// The epoch of a segment whose header is lost. If one may have begun with it, it is taken to
     /// have: a place from before is then clamped, and read twice, rather than something skipped.
-    fn epoch_of(&self, base: Offset, next: Option<&SegmentHeader>) -> (Epoch, Offset) {
+    fn epoch_of(&self, base: Offset) -> (Epoch, Offset) {
         let before = self.before.map(|before| (before.epoch, before.epoch_start));
-        let highest = match next {
-            Some(next) if next.epoch_start <= base => return (next.epoch, next.epoch_start),
-            // The successor began one of its own.
-            Some(next) => Epoch(next.epoch.0.saturating_sub(1)),
+        let highest = match &self.later {
+            Some(later) if later.epoch_start <= base => return (later.epoch, later.epoch_start),
+            // That one, or one between, began one of its own.
+            Some(later) => Epoch(later.epoch.0.saturating_sub(1)),
             None => self.head.epoch(),
         };
         match before {
