@@ -73,6 +73,8 @@ impl Log {
             }
             self.catch_up(head, &mut appender)?;
         }
+        // What is durable no repair after a failed sync replaces.
+        self.sync_to(self.end_place(), job)?;
         let mut mending = Mending {
             log: self,
             head,
@@ -82,6 +84,7 @@ impl Log {
             expected: None,
             done: None,
             before: None,
+            later: None,
             covered: Vec::new(),
             mended: Mended::default(),
         };
@@ -110,6 +113,8 @@ struct Mending<'a> {
     /// The last segment that was looked at.
     done: Option<Offset>,
     before: Option<Before>,
+    /// The next header that can be read.
+    later: Option<SegmentHeader>,
     /// Segments that their predecessor covers.
     covered: Vec<Offset>,
     mended: Mended,
@@ -132,14 +137,16 @@ struct Look {
     /// The offset after its last one.
     end: Offset,
     end_position: u64,
+    /// How long it is with holes in place of what is bad.
+    new_length: u64,
     last_id: RecordId,
     records: u64,
     index: Vec<IndexEntry>,
 }
 
 impl Mending<'_> {
-    /// Goes through the chain; up to the active segment, or that one too, with the append lock held.
-    fn segments(&mut self, with_active: bool) -> Result<()> {
+    /// Goes through the chain: the sealed segments that are durable; or all, with the append lock held.
+    fn segments(&mut self, is_locked: bool) -> Result<()> {
         let tip = self.log.tip();
         let links = sweep::chain(self.log, &tip)?;
         let in_force: Vec<&Link> = links.iter().filter(|link| link.standing == Standing::InForce).collect();
@@ -147,7 +154,11 @@ impl Mending<'_> {
         let mut expected = self.expected.unwrap_or(first.min(self.start));
         for (index, link) in in_force.iter().enumerate() {
             let is_active = tip.active.is_some_and(|(active, _)| active == link.base);
-            if self.done.is_some_and(|done| link.base <= done) || (is_active && !with_active) {
+            let next = in_force.get(index + 1).copied();
+            if !is_locked && next.is_none_or(|next| next.base > self.head.durable()) {
+                break;
+            }
+            if self.done.is_some_and(|done| link.base <= done) {
                 continue;
             }
             if link.base < expected {
@@ -156,9 +167,11 @@ impl Mending<'_> {
             }
             self.job.check()?;
             if link.base > expected {
-                self.fill_gap(expected, link)?;
+                self.later = in_force[index..].iter().find_map(|link| link.header.clone());
+                self.fill_gap(expected, link.base)?;
             }
-            expected = self.segment(link, in_force.get(index + 1).copied(), is_active, &tip)?;
+            self.later = in_force[index + 1..].iter().find_map(|link| link.header.clone());
+            expected = self.segment(link, next, is_active, &tip)?;
             (self.expected, self.done) = (Some(expected), Some(link.base));
         }
         Ok(())
@@ -178,9 +191,17 @@ impl Mending<'_> {
             (Some(old), Some(bounds)) => self.look(old, bounds)?,
             _ => Look::nothing(link.base, next.map_or(tip.end, |next| next.base)),
         };
+        // The successor says where this one ends, and names its salt. If there is no room for a hole
+        // before that end, it must not seem to mean the new file.
+        let has_room = next.is_none() || bounds.and_then(|bounds| bounds.limit).is_none_or(|limit| look.new_length <= limit);
+        let salt = old.as_ref().map(|old| old.salt).filter(|_| has_room);
         let header = match &link.header {
-            Some(header) => SegmentHeader { log_start: self.start.max(header.log_start), ..header.clone() },
-            None => self.new_header(link.base, old.as_ref().map(|old| old.salt), next),
+            Some(header) if look.is_bad => {
+                let log_start = self.start.max(header.log_start);
+                SegmentHeader { log_start, salt: salt.unwrap_or_else(random_salt), ..header.clone() }
+            }
+            Some(header) => header.clone(),
+            None => self.new_header(link.base, salt),
         };
         let mut before = Before::from(&header, look.end_position);
         before.last_id = before.last_id.max(look.last_id);
@@ -208,11 +229,13 @@ impl Mending<'_> {
                 }
                 look.last_id = contents.ids.map_or(look.last_id, |(_, high)| high.max(look.last_id));
                 look.records += u64::from(header.count);
+                look.new_length += u64::from(header.length);
                 Ok(())
             }
             Piece::Bad { from, until, .. } => {
                 look.is_bad |= until > self.start;
                 look.records += until.since(from);
+                look.new_length += Rewrite::bytes_of_hole(until.since(from));
                 Ok(())
             }
         })?;
@@ -268,9 +291,9 @@ impl Mending<'_> {
     }
 
     /// A segment of holes where one or more are missing.
-    fn fill_gap(&mut self, from: Offset, next: &Link) -> Result<()> {
-        let header = self.new_header(from, None, Some(next));
-        let new = self.rewrite(&header, None, next.base)?;
+    fn fill_gap(&mut self, from: Offset, until: Offset) -> Result<()> {
+        let header = self.new_header(from, None);
+        let new = self.rewrite(&header, None, until)?;
         let dir = &self.log.dir;
         if !dir.rename_new(new.name.as_bytes(), dir, file_name(from).as_bytes())? {
             // Foreign, or it would have been found.
@@ -282,7 +305,7 @@ impl Mending<'_> {
         self.log.announce(self.head);
         self.count(from, &new);
         let mut before = Before::from(&header, new.position);
-        before.entries_added += next.base.since(from);
+        before.entries_added += until.since(from);
         self.before = Some(before);
         Ok(())
     }
@@ -294,9 +317,8 @@ impl Mending<'_> {
     }
 
     /// A header in place of one that is lost: what the page and the neighbours know of it.
-    fn new_header(&self, base: Offset, salt: Option<u32>, next: Option<&Link>) -> SegmentHeader {
-        let next = next.and_then(|next| next.header.as_ref());
-        let (epoch, epoch_start) = self.epoch_of(base, next);
+    fn new_header(&self, base: Offset, salt: Option<u32>) -> SegmentHeader {
+        let (epoch, epoch_start) = self.epoch_of(base);
         SegmentHeader {
             // The same as before where it is known: the successor names it.
             salt: salt.unwrap_or_else(random_salt),
@@ -317,12 +339,12 @@ impl Mending<'_> {
 
     /// The epoch of a segment whose header is lost. If one may have begun with it, it is taken to
     /// have: a place from before is then clamped, and read twice, rather than something skipped.
-    fn epoch_of(&self, base: Offset, next: Option<&SegmentHeader>) -> (Epoch, Offset) {
+    fn epoch_of(&self, base: Offset) -> (Epoch, Offset) {
         let before = self.before.map(|before| (before.epoch, before.epoch_start));
-        let highest = match next {
-            Some(next) if next.epoch_start <= base => return (next.epoch, next.epoch_start),
-            // The successor began one of its own.
-            Some(next) => Epoch(next.epoch.0.saturating_sub(1)),
+        let highest = match &self.later {
+            Some(later) if later.epoch_start <= base => return (later.epoch, later.epoch_start),
+            // That one, or one between, began one of its own.
+            Some(later) => Epoch(later.epoch.0.saturating_sub(1)),
             None => self.head.epoch(),
         };
         match before {
@@ -421,6 +443,7 @@ impl Look {
             is_bad: true,
             end: end.max(base),
             end_position: HEADER_BYTES as u64,
+            new_length: HEADER_BYTES as u64,
             last_id: RecordId::ZERO,
             records: end.since(base),
             index: Vec::new(),

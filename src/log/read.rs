@@ -11,10 +11,10 @@ use super::inspect::ends_at;
 use super::segment::{self, Segment};
 use super::window::{Look, Window};
 use super::{Log, State};
-use crate::codec::Frame;
-use crate::codec::FrameKind;
+
 use crate::codec::frame::{self};
 use crate::codec::segment::file_name;
+use crate::codec::{Frame, FrameKind, SegmentHeader};
 use crate::disk::Access;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Place};
@@ -162,6 +162,8 @@ impl LogReader {
         if self.current.is_none() {
             match self.locate(log, self.next)? {
                 Ok(current) => self.current = Some(current),
+                // Removed since the log start was read.
+                Err(_) if self.next < log.log_start() && !self.all_frames => return Ok(Advance::Again),
                 Err(gap) => return Ok(self.pass(gap, until)),
             }
         }
@@ -248,12 +250,24 @@ impl LogReader {
         let epoch = current.segment.header.as_ref().map_or(Epoch::default(), |header| header.epoch);
         for &successor in &self.set[after..] {
             let header = segment::header_of(&log.dir, successor)?;
-            // Of an earlier epoch, or within what was passed: what a repair has superseded.
-            if successor < expected || header.is_some_and(|header| header.epoch < epoch) {
+            // Of an earlier epoch, or within what was passed: what a repair has superseded. Or foreign.
+            let is_other = |header: SegmentHeader| header.epoch < epoch || header.incarnation != log.incarnation();
+            if successor < expected || header.is_some_and(is_other) {
                 continue;
             }
             if successor == expected {
-                self.current = Some(self.open_segment(log, successor)?);
+                self.current = match self.open_segment(log, successor) {
+                    Err(error) if error.is_not_found() => {
+                        self.set = segment::list(&log.dir)?;
+                        None
+                    }
+                    Err(Error::Damaged { .. }) => {
+                        // Looked for anew, it is told as a gap.
+                        self.next = self.next.max(expected);
+                        None
+                    }
+                    other => Some(other?),
+                };
                 return Ok(Advance::Again);
             }
             let gap = current.gap(expected, successor, bad_position, why.to_owned());
@@ -311,30 +325,34 @@ impl LogReader {
 
     /// Finds the frame that holds `offset`.
     fn locate(&mut self, log: &Log, offset: Offset) -> Result<Result<Window, LogGap>> {
-        let mut count = self.set.partition_point(|base| *base <= offset);
-        if count >= 2 {
-            // A segment of an epoch that a recovery ended is no longer part of the log.
-            let epoch = |index: usize| segment::header_of(&log.dir, self.set[index]);
-            if let (Some(own), Some(before)) = (epoch(count - 1)?, epoch(count - 2)?)
-                && own.epoch < before.epoch
-            {
-                count -= 1;
-            }
-        }
-        let Some(&base) = self.set[..count].last() else {
-            let until = self.set.first().copied().unwrap_or(Offset(u64::MAX));
-            let path = log.path().join(file_name(offset));
-            let reason = GapReason::Damaged { path, position: 0, what: "the segment is missing".to_owned() };
-            return Ok(Err(LogGap { from: offset, until, reason }));
-        };
-        let mut current = match self.open_segment(log, base) {
-            Ok(current) => current,
-            Err(Error::Damaged { path, position, what }) => {
-                let until = self.set.get(count).copied().unwrap_or(Offset(u64::MAX));
-                let reason = GapReason::Damaged { path, position, what };
+        let (mut current, base) = loop {
+            let count = self.count_until(log, offset)?;
+            let Some(&base) = self.set[..count].last() else {
+                let until = self.set.first().copied().unwrap_or(Offset(u64::MAX));
+                let path = log.path().join(file_name(offset));
+                let reason = GapReason::Damaged { path, position: 0, what: "the segment is missing".to_owned() };
                 return Ok(Err(LogGap { from: offset, until, reason }));
+            };
+            match self.open_segment(log, base) {
+                Ok(current) if current.segment.header.as_ref().is_ok_and(|header| header.incarnation != log.incarnation()) => {
+                    // A file of another topic, or of an earlier life of this one.
+                    self.set.retain(|other| *other != base);
+                }
+                Ok(current) => break (current, base),
+                Err(Error::Damaged { path, position, what }) => {
+                    let until = self.set.get(count).copied().unwrap_or(Offset(u64::MAX));
+                    let reason = GapReason::Damaged { path, position, what };
+                    return Ok(Err(LogGap { from: offset, until, reason }));
+                }
+                // Trimmed, or moved aside by a repair, since they were listed.
+                Err(error) if error.is_not_found() => {
+                    self.set = segment::list(&log.dir)?;
+                    if self.set.contains(&base) {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         };
         let entries = index::load(&log.dir, base)?;
         for entry in index::before_offset(&entries, offset).take(INDEX_TRIES) {
@@ -344,6 +362,22 @@ impl LogReader {
             }
         }
         Ok(Ok(current))
+    }
+
+    /// How many segments begin at or below `offset`.
+    fn count_until(&self, log: &Log, offset: Offset) -> Result<usize> {
+        let count = self.set.partition_point(|base| *base <= offset);
+        if count >= 2 {
+            // A segment of an epoch that a recovery ended is no longer part of the log.
+            let epoch = |index: usize| segment::header_of(&log.dir, self.set[index]);
+            if let (Some(own), Some(before)) = (epoch(count - 1)?, epoch(count - 2)?)
+                && own.incarnation == before.incarnation
+                && own.epoch < before.epoch
+            {
+                return Ok(count - 1);
+            }
+        }
+        Ok(count)
     }
 
     fn open_segment(&self, log: &Log, base: Offset) -> Result<Window> {

@@ -2,7 +2,7 @@
 
 use super::head::Slot;
 use super::index::{self, IndexEntry};
-use crate::codec::frame::{Packed, Placing};
+use crate::codec::frame::{HEADER_BYTES as FRAME_HEADER_BYTES, Packed, Placing};
 use crate::codec::segment::HEADER_BYTES;
 use crate::codec::{Frame, FrameKind, SegmentHeader};
 use crate::disk::{Dir, File};
@@ -75,6 +75,11 @@ impl Rewrite {
             self.pass(frame.length())?;
         }
         Ok(())
+    }
+
+    /// What a hole of so many offsets takes.
+    pub(super) fn bytes_of_hole(records: u64) -> u64 {
+        records.div_ceil(u64::from(u32::MAX)) * FRAME_HEADER_BYTES as u64
     }
 
     fn pass(&mut self, bytes: u64) -> Result<()> {

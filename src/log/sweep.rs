@@ -22,6 +22,11 @@ pub(super) struct Tip {
 }
 
 impl Tip {
+    /// Whether a segment with this base is behind the end.
+    pub(super) fn is_behind(&self, base: Offset) -> bool {
+        base > self.end || self.active.is_some_and(|(active, _)| base > active)
+    }
+
     /// Where in the segment at `base` the log ends, if it is the active one.
     pub(super) fn end_position(&self, base: Offset) -> Option<u64> {
         self.active.filter(|(active, position)| *active == base && *position > 0).map(|(_, position)| position)
@@ -69,7 +74,7 @@ pub(super) fn chain(log: &Log, tip: &Tip) -> Result<Vec<Link>> {
     let mut links = Vec::new();
     let mut epoch = None;
     for base in segment::list(log.dir())? {
-        if tip.active.is_some_and(|(active, _)| base > active) {
+        if tip.is_behind(base) {
             break;
         }
         let header = segment::header_of(log.dir(), base)?;
@@ -113,9 +118,9 @@ impl Bounds {
             return Bounds { limit, until: Some(tip.end), until_max: tip.end, bad_until: tip.end };
         };
         let limit = ends_at(segment, said_by(Some(next), segment.base));
-        // A successor that means another file than this one may be what a repair has superseded, or
-        // follow a segment that is missing: the frames tell where this one ends.
-        let is_sure = limit.is_some() || next.header.is_none();
+        // A successor that does not name this one may be foreign, or what a repair has superseded, or
+        // follow a segment that is missing: the frames tell where this one ends, as they tell readers.
+        let is_sure = limit.is_some();
         let until_max = if is_sure { next.base } else { tip.end };
         Bounds { limit, until: is_sure.then_some(next.base), until_max, bad_until: next.base }
     }

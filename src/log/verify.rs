@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::index::{self, IndexEntry};
-use super::segment::Segment;
+use super::segment::{self, Segment};
 use super::sweep::{self, Bounds, Contents, Link, Piece, Standing, Tip, said_by};
 use super::{HEAD, Log};
 use crate::codec::segment::{HEADER_BYTES, base_of, file_name, index_name};
@@ -110,6 +110,13 @@ impl Check<'_> {
             self.segment(link, in_force.get(index + 1).copied())?;
         }
         self.missing(self.tip.end);
+        if log.is_still() {
+            let tip = self.tip;
+            for base in segment::list(log.dir())?.into_iter().filter(|base| tip.is_behind(*base)) {
+                let what = "a segment behind the end of the log, of records that were never acknowledged";
+                self.note(log.path().join(file_name(base)), 0, what, true);
+            }
+        }
         self.foreign_files()?;
         if log.is_gone()? { Err(Error::TopicGone { path: log.path().to_owned() }) } else { Ok(()) }
     }

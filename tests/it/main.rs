@@ -9,6 +9,7 @@ mod publish;
 mod replay;
 mod rig;
 mod life;
+mod mend;
 mod pipelines;
 mod publish;
 mod replay;
