@@ -11,8 +11,8 @@ use super::head::{Head, Slot};
 use super::read::LogReader;
 use super::segment::{self, Segment, random_salt};
 use super::{Log, Step};
-use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
 use crate::codec::frame::{Packed, Placing};
+use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
 use crate::codec::{FrameKind, SegmentHeader};
 use crate::disk::File;
 use crate::error::{Error, Result};
@@ -88,7 +88,12 @@ impl Log {
         let written = copy_frames(self, &file, &mut reader, header.salt, durable..slot.log_end).and_then(|mut rewritten| {
             // The log start never falls: what it has passed is not assigned again.
             let start = head.log_start().min(slot.log_end);
-            pad(&file, &mut rewritten, start, Placing { salt: header.salt, position: 0, base: durable, base_id: slot.last_id, durable })?;
+            pad(
+                &file,
+                &mut rewritten,
+                start,
+                Placing { salt: header.salt, position: 0, base: durable, base_id: slot.last_id, durable },
+            )?;
             if rewritten.end < slot.log_end {
                 // Offsets that readers may have seen are used again from here on.
                 (header.epoch, header.epoch_start) = (Epoch(epoch.0 + 1), rewritten.end);

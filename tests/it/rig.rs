@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use drave::clock::Clock;
 use drave::ids::{RecordId, TopicName};
 use drave::job::Job;
-use drave::log::inspect::Verified;
+use drave::log::Verified;
 use drave::store::{Store as Library, StoreOptions};
 use rustix::process::{Pid, Signal, kill_process};
 
