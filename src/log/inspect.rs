@@ -153,8 +153,10 @@ pub(super) fn ends_at(segment: &Segment, previous: Option<Previous>) -> Option<u
 
 impl Log {
     pub(super) fn active_salt(&self, base: Offset) -> Option<u32> {
-        let slot = self.live()?.slot();
-        (slot.active_base == base).then_some(slot.active_salt)
+        match &self.state {
+            super::State::Live(head) => Some(head.slot()).filter(|slot| slot.active_base == base).map(|slot| slot.active_salt),
+            super::State::Walked(survey) => survey.last_salt(base),
+        }
     }
 
     /// The ID of the last record that was appended.

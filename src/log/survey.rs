@@ -425,6 +425,11 @@ impl Survey {
         self.last.as_ref().map(|last| (last.base, last.end_position))
     }
 
+    /// Its salt, which may be known from elsewhere than its header.
+    pub(super) fn last_salt(&self, base: Offset) -> Option<u32> {
+        self.last.as_ref().filter(|last| last.base == base && last.end_position > 0).map(|last| last.salt)
+    }
+
     /// Where its epoch starts.
     pub(super) fn epoch_start(&self) -> Offset {
         self.last.as_ref().map_or(Offset::ZERO, |last| last.epoch_start)
