@@ -81,6 +81,7 @@ impl Log {
             let head = self.head()?;
             let _held = locks::take(head, APPEND, self, job)?;
             self.check_in_force(head)?;
+            self.notice_dead_sync(head)?;
             if head.is_poisoned() {
                 self.repair(head, &mut appender, job)?;
             }

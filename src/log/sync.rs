@@ -92,43 +92,67 @@ impl Log {
 
     /// Under the sync lock.
     fn sync_locked(&self, head: &Head, syncer: &mut Syncer) -> Result<()> {
-        if head.is_poisoned() {
+        if head.is_poisoned() || self.finds_dead_sync(head) {
             // Since the caller looked; it looks again.
             return Ok(());
         }
-        if head.syncing() != 0 {
-            // Its setter died inside the sync, which may have failed: a second sync would not tell,
-            // since the kernel reports an error once.
-            head.poison_by_death();
-            head.set_syncing(0);
-            self.announce_durable(head);
-            return Ok(());
-        }
-        // Read once: a roll during the sync must not move what this sync is said to cover.
-        let end = head.log_end();
-        let durable = head.durable();
-        if end <= durable {
-            return Ok(());
+        self.sync_guarded(head, || {
+            // Read once: a roll during the sync must not move what this sync is said to cover.
+            let end = head.log_end();
+            let durable = head.durable();
+            if end > durable {
+                self.sync_files(head, syncer, durable, end)?;
+                head.raise_durable(end);
+            }
+            Ok(())
+        })?;
+        self.announce_durable(head);
+        Ok(())
+    }
+
+    /// Under the sync lock: a sync whose failure poisons the log, and the death of this process in
+    /// it as well, since nobody can know then whether it failed.
+    pub(super) fn sync_guarded(&self, head: &Head, sync: impl FnOnce() -> Result<()>) -> Result<()> {
+        if head.is_poisoned() || self.finds_dead_sync(head) {
+            return Err(Error::Poisoned { path: self.path().to_owned() });
         }
         head.set_syncing(u64::from(std::process::id()));
-        let synced = self.sync_files(head, syncer, durable, end);
-        match synced {
-            Ok(()) => {
-                head.raise_durable(end);
-                head.set_syncing(0);
-            }
-            Err(error) if error.is_not_found() && head.is_gone() => {
+        let synced = sync();
+        if let Err(error) = &synced {
+            if error.is_not_found() && head.is_gone() {
                 head.set_syncing(0);
                 return Err(Error::TopicGone { path: self.path().to_owned() });
             }
-            Err(error) => {
-                head.poison();
-                head.set_syncing(0);
-                self.announce_durable(head);
-                return Err(error);
-            }
+            head.poison();
         }
-        self.announce_durable(head);
+        head.set_syncing(0);
+        if synced.is_err() {
+            self.announce_durable(head);
+        }
+        synced
+    }
+
+    /// Under the sync lock: whether somebody died inside a sync. It may have failed, and a second one
+    /// would not tell, since the kernel reports an error once: the log is poisoned.
+    fn finds_dead_sync(&self, head: &Head) -> bool {
+        let is_dead = head.syncing() != 0;
+        if is_dead {
+            head.poison_by_death();
+            head.set_syncing(0);
+            self.announce_durable(head);
+        }
+        is_dead
+    }
+
+    /// Before an append: if somebody died inside a sync, the append repairs what that left in doubt,
+    /// and nobody who comes later is told of it.
+    pub(super) fn notice_dead_sync(&self, head: &Head) -> Result<()> {
+        if head.syncing() != 0
+            && let Ok(_mutex) = self.sync.try_lock()
+            && let Some(_held) = locks::try_take(head, SYNC)?
+        {
+            self.finds_dead_sync(head);
+        }
         Ok(())
     }
 
