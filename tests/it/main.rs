@@ -2,6 +2,7 @@
 
 mod fixture;
 mod generate;
+mod inspect;
 mod life;
 mod mend;
 mod pipelines;
@@ -13,3 +14,4 @@ mod support;
 mod tail;
 mod tidy;
 mod topic;
+mod verify;
