@@ -2,6 +2,7 @@
 
 use super::Log;
 use super::segment::{self, Segment};
+use super::sweep::Tip;
 use super::walk::{Found, Walk};
 use crate::codec::segment::{HEADER_BYTES, ParsedHeader, Previous, file_name, index_name};
 use crate::codec::{FrameHeader, SegmentHeader};
@@ -24,10 +25,10 @@ pub struct SegmentFacts {
     pub header: std::result::Result<SegmentHeader, String>,
 }
 
-/// The segments of a log.
+/// The segments of a topic's directory. With its `log`, if that opens, more is known of them.
 pub fn segments(dir: &Dir, log: Option<&Log>) -> Result<Vec<SegmentFacts>> {
     let mut all = Vec::new();
-    let bases = segment::list(dir)?;
+    let (bases, tip) = list(dir, log)?;
     for (index, &base) in bases.iter().enumerate() {
         let Some(meta) = dir.stat(file_name(base).as_bytes())? else { continue };
         let header = match Segment::open(dir, base, Access::Read, || Ok(None)) {
@@ -37,10 +38,23 @@ pub fn segments(dir: &Dir, log: Option<&Log>) -> Result<Vec<SegmentFacts>> {
             Err(error) => Err(error.to_string()),
         };
         let index_bytes = dir.stat(index_name(base).as_bytes())?.map(|meta| meta.length);
-        let end = bases.get(index + 1).copied().or_else(|| log.map(Log::log_end));
+        let end = bases.get(index + 1).copied().or(tip.map(|tip| tip.end));
         all.push(SegmentFacts { base, bytes: meta.length, index_bytes, end, header });
     }
     Ok(all)
+}
+
+/// The base offsets in `dir`, and where the log ends.
+fn list(dir: &Dir, log: Option<&Log>) -> Result<(Vec<Offset>, Option<Tip>)> {
+    let tip = log.map(Log::tip);
+    let mut bases = segment::list(dir)?;
+    if let (Some(log), Some(tip)) = (log, tip)
+        && !log.is_still()
+    {
+        // One behind the end may just be begun, and not have its header yet.
+        bases.retain(|base| !tip.is_behind(*base));
+    }
+    Ok((bases, tip))
 }
 
 /// What lies in a segment file, one thing after another.
@@ -89,8 +103,7 @@ pub fn frames(file: &File, mut each: impl FnMut(Thing) -> bool) -> Result<Segmen
 /// Walks the frames of all segments in a topic's directory, or of the one at `only`. With its `log`,
 /// if that opens, more is known of where the segments end.
 pub fn frames_of(dir: &Dir, log: Option<&Log>, only: Option<Offset>, mut each: impl FnMut(Offset, Thing) -> bool) -> Result<()> {
-    let bases = segment::list(dir)?;
-    let tip = log.map(Log::tip);
+    let (bases, tip) = list(dir, log)?;
     for (index, &base) in bases.iter().enumerate().filter(|(_, base)| only.is_none_or(|only| only == **base)) {
         let next = bases.get(index + 1).and_then(|next| segment::header_of(dir, *next).ok().flatten());
         let previous = next.and_then(|header| header.previous).filter(|previous| previous.base == base);

@@ -3,6 +3,7 @@
 mod damage;
 mod fixture;
 mod generate;
+mod inspect;
 mod kill;
 mod life;
 mod mend;
@@ -16,3 +17,4 @@ mod support;
 mod tail;
 mod tidy;
 mod topic;
+mod verify;
