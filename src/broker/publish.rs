@@ -1,7 +1,7 @@
 //! Publishing to one topic.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Flusher;
 use crate::codec::Batch;
@@ -15,6 +15,10 @@ use crate::store::{Store, Topic};
 
 /// A topic can be deleted under a publisher, and the next one too; at some point it is a fight.
 const REOPEN_MAX: usize = 16;
+
+/// How long closing waits for a sync when the time limit is over. Far more than a sync takes, unless
+/// the process that is inside one is stopped.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a publisher asks for.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct TopicPublisher<'s> {
     topic: Option<Arc<Topic>>,
     /// What is written by this publisher, and has to be durable.
     owed: Option<Place>,
+    /// Some of it was lost by a sync that failed, which is still to be told.
+    has_lost: bool,
     reached: Durability,
 }
 
@@ -45,8 +51,17 @@ impl<'s> TopicPublisher<'s> {
     /// # Errors
     /// [`Error::TopicMissing`] when it is not to be made; [`Error::DurabilityLowered`].
     pub fn open(store: &'s Store, flusher: &'s Flusher, name: &TopicName, level: Level, job: Job) -> Result<TopicPublisher<'s>> {
-        let mut publisher =
-            TopicPublisher { store, flusher, name: name.clone(), level, job, topic: None, owed: None, reached: Durability::None };
+        let mut publisher = TopicPublisher {
+            store,
+            flusher,
+            name: name.clone(),
+            level,
+            job,
+            topic: None,
+            owed: None,
+            has_lost: false,
+            reached: Durability::None,
+        };
         let topic = publisher.topic()?;
         publisher.level_of(&topic.settings()?.0)?;
         Ok(publisher)
@@ -80,7 +95,7 @@ impl<'s> TopicPublisher<'s> {
             match self.publish_to(&topic, batch, expect) {
                 Err(Error::TopicGone { .. }) => {
                     // What was owed went with the topic.
-                    (self.topic, self.owed) = (None, None);
+                    (self.topic, self.owed, self.has_lost) = (None, None, false);
                 }
                 other => return other,
             }
@@ -102,6 +117,12 @@ impl<'s> TopicPublisher<'s> {
         let mut packed = packed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
         let appended = topic.log().append(&mut packed, batch.ids, expect, &self.job)?;
         self.reached = level;
+        if let Some(owed) = self.owed
+            && owed.epoch != appended.epoch
+            && topic.log().clamp(owed)? < owed.offset
+        {
+            self.has_lost = true;
+        }
         if level > Durability::None {
             self.owed = Some(appended.end_place());
         }
@@ -125,6 +146,9 @@ impl<'s> TopicPublisher<'s> {
 
     fn sync(&mut self, job: &Job) -> Result<()> {
         let (Some(topic), Some(owed)) = (&self.topic, self.owed) else { return Ok(()) };
+        if std::mem::take(&mut self.has_lost) {
+            return Err(Error::Poisoned { path: topic.log().path().to_owned() });
+        }
         match topic.log().sync_to(owed, job) {
             // Deleted since: nobody has promised to keep it.
             Ok(()) | Err(Error::TopicGone { .. }) => {
@@ -137,9 +161,12 @@ impl<'s> TopicPublisher<'s> {
 
     /// Settles, syncs what `async` still owes, and notes in the log that it is complete.
     pub fn close(&mut self) -> Result<()> {
-        // Beyond the time limit too: what was done until then is kept, and a sync that runs already
-        // tells whether it is.
-        self.sync(&Job::new())?;
+        // A little beyond the time limit too: what was done until then is kept, and a sync that runs
+        // already tells whether it is.
+        match self.sync(&self.job.clone()) {
+            Err(Error::TimedOut) => self.sync(&Job::with_limit(Some(CLOSE_LIMIT)))?,
+            other => other?,
+        }
         if self.reached > Durability::None
             && let Some(topic) = &self.topic
         {

@@ -33,19 +33,25 @@ impl File {
         }
     }
 
+    /// Whether anybody else holds a lock on a byte, through another descriptor.
+    pub fn is_locked_elsewhere(&self, byte: u64) -> Result<bool> {
+        let mut request = whole(byte, libc::F_WRLCK);
+        // SAFETY: F_OFD_GETLK reads and writes one `flock`, which lives until the call returns.
+        let result = unsafe { libc::fcntl(self.as_fd().as_raw_fd(), libc::F_OFD_GETLK, &raw mut request) };
+        if result == 0 {
+            return Ok(libc::c_int::from(request.l_type) != libc::F_UNLCK);
+        }
+        let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+        Err(self.failed("look at the locks of")(Errno::from_raw_os_error(code)))
+    }
+
     /// Gives the lock on a byte back.
     pub fn unlock(&self, byte: u64) -> Result<()> {
         self.set_lock(byte, libc::F_UNLCK).map_err(self.failed("unlock"))
     }
 
     fn set_lock(&self, byte: u64, kind: libc::c_int) -> rustix::io::Result<()> {
-        let request = libc::flock {
-            l_type: kind as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: byte as libc::off_t,
-            l_len: 1,
-            l_pid: 0,
-        };
+        let request = whole(byte, kind);
         loop {
             // SAFETY: F_OFD_SETLK reads one `flock`, which lives until the call returns, and
             // touches no other memory of this process.
@@ -58,5 +64,15 @@ impl File {
                 code => return Err(Errno::from_raw_os_error(code.unwrap_or(libc::EIO))),
             }
         }
+    }
+}
+
+fn whole(byte: u64, kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: byte as libc::off_t,
+        l_len: 1,
+        l_pid: 0,
     }
 }

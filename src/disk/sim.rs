@@ -48,6 +48,14 @@ struct State {
     die_at: Option<(usize, Option<usize>)>,
 }
 
+impl State {
+    /// Whether the thread whose turn it is comes to its end now.
+    fn is_dying(&self) -> bool {
+        let is_me = |victim: Option<usize>| victim.is_none() || victim == schedule::this_thread();
+        !self.schedule.is_dead() && self.die_at.is_some_and(|(at, victim)| self.tree.now() >= at && is_me(victim))
+    }
+}
+
 /// What a thread unwinds with when its process is killed.
 struct Killed;
 
@@ -193,14 +201,13 @@ impl Sim {
 
     /// Ends this thread if the processes have been killed.
     fn check_alive(&self, mut state: MutexGuard<'_, State>) {
-        let dies = state.die_at.filter(|(at, _)| state.tree.now() >= *at);
-        if matches!(dies, Some((_, None))) && !state.schedule.is_dead() {
+        let is_dying = state.is_dying();
+        if is_dying && matches!(state.die_at, Some((_, None))) {
             state.tree.keep_heads();
             state.schedule.die();
             self.turn.notify_all();
         }
-        let is_victim = matches!(dies, Some((_, Some(victim))) if schedule::this_thread() == Some(victim));
-        if is_victim || state.schedule.is_dead() {
+        if is_dying || state.schedule.is_dead() {
             drop(state);
             std::panic::resume_unwind(Box::new(Killed));
         }
@@ -214,6 +221,10 @@ impl Watch for Sim {
         let entered = state.tree.now();
         if let Some(me) = schedule::this_thread() {
             state = self.give_turn(state, me, false);
+        }
+        if let (Op::SyncFile { file }, true) = (op, state.is_dying()) {
+            // Its process dies inside the sync: if it fails, nobody is told, and the next one succeeds.
+            state.tree.doom(*file);
         }
         self.check_alive(state);
         let mut state = self.lock();

@@ -24,6 +24,8 @@ pub(super) struct Appender {
     active: Option<Arc<Segment>>,
     /// The index of the active segment, once it has one.
     index: Option<File>,
+    /// The log end that this process has seen last, and its epoch.
+    seen: Option<Place>,
 }
 
 impl Appender {
@@ -79,6 +81,7 @@ impl Log {
             let head = self.head()?;
             let _held = locks::take(head, APPEND, self, job)?;
             self.check_in_force(head)?;
+            self.notice_dead_sync(head)?;
             if head.is_poisoned() {
                 self.repair(head, &mut appender, job)?;
             }
@@ -139,6 +142,7 @@ impl Log {
         slot.entries_added += count;
         head.publish(&slot);
         head.set_writing(false);
+        appender.seen = Some(Place { offset: slot.log_end, epoch: head.epoch() });
         Ok(Appended { first, first_id, end: slot.log_end, epoch: head.epoch(), rolled })
     }
 
@@ -146,6 +150,7 @@ impl Log {
     /// dead writer left behind the end taken in or cut off.
     pub(super) fn catch_up(&self, head: &Head, appender: &mut Appender) -> Result<Slot> {
         let mut slot = head.slot();
+        self.check_goes_forward(head, appender, &slot)?;
         head.settle_words(&slot);
         let is_open =
             appender.active.as_ref().is_some_and(|open| open.base == slot.active_base && open.file.inode() == slot.active_inode);
@@ -168,6 +173,19 @@ impl Log {
             head.set_writing(false);
         }
         Ok(slot)
+    }
+
+    /// An end that goes back within an epoch is no log's: somebody has written an old copy over the
+    /// page. Going on from there would write over records.
+    fn check_goes_forward(&self, head: &Head, appender: &mut Appender, slot: &Slot) -> Result<()> {
+        let now = Place { offset: slot.log_end, epoch: head.epoch() };
+        if appender.seen.is_some_and(|seen| seen.epoch == now.epoch && seen.offset > now.offset) {
+            head.disbelieve();
+            let what = "it went back in time; stop all who use the topic, then publish again".to_owned();
+            return Err(Error::Damaged { path: head.file().path().to_owned(), position: 0, what });
+        }
+        appender.seen = Some(now);
+        Ok(())
     }
 
     /// Whether a writer died, or met an error, while it made the next segment. That roll has to be
@@ -225,7 +243,7 @@ impl Log {
         head.publish(slot);
         head.set_writing(false);
         head.bump_set_generation();
-        *appender = Appender { active: Some(Arc::new(segment)), index: None };
+        *appender = Appender { active: Some(Arc::new(segment)), index: None, seen: appender.seen };
         Ok(())
     }
 

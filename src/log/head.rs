@@ -20,6 +20,7 @@
 //!
 //! Locks are on bytes 0..4 of the same file: append, sync, alive, maintenance.
 
+use crate::codec::segment::file_name;
 use crate::disk::{Access, BootId, Dir, File, PAGE_BYTES, Page, Word};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Incarnation, Offset, RecordId, TimestampMs};
@@ -68,6 +69,8 @@ pub(super) const MAINTENANCE_BYTE: u64 = 3;
 
 const FLAG_POISONED: u64 = 1;
 const FLAG_GONE: u64 = 2;
+/// Poisoned only because a process died inside a sync.
+const FLAG_SYNCER_DIED: u64 = 4;
 
 /// The page and the file it lies in.
 #[derive(Debug)]
@@ -152,9 +155,17 @@ impl Head {
             return Ok(false);
         }
         let slot = self.slot();
-        let name = crate::codec::segment::file_name(slot.active_base);
-        let meta = dir.stat(name.as_bytes())?;
-        Ok(meta.is_some_and(|meta| meta.inode == slot.active_inode && meta.length >= slot.end_position))
+        let Some(meta) = dir.stat(file_name(slot.active_base).as_bytes())? else { return Ok(false) };
+        if meta.inode != slot.active_inode || meta.length < slot.end_position {
+            return Ok(false);
+        }
+        // Inode numbers are used again, and a file can be written over: a page that was put back
+        // from a copy may have passed so far. But the log went on without it: beyond its end, or in
+        // a segment that it does not know. While somebody has the log open, that is an append that
+        // happens just now.
+        let went_on = meta.length > slot.end_position
+            || (slot.log_end != slot.active_base && dir.stat(file_name(slot.log_end).as_bytes())?.is_some());
+        Ok(!went_on || self.is_writing() || self.file.is_locked_elsewhere(ALIVE_BYTE)?)
     }
 
     /// The version, if it is not this drave's though the page is whole.
@@ -258,8 +269,18 @@ impl Head {
         self.page.set_bits(FLAGS_AT, FLAG_POISONED);
     }
 
+    /// Poisons because of a sync whose outcome nobody lived to see.
+    pub(super) fn poison_by_death(&self) {
+        self.page.set_bits(FLAGS_AT, FLAG_POISONED | FLAG_SYNCER_DIED);
+    }
+
+    /// Whether no sync is known to have failed: a process died inside one.
+    pub(super) fn has_syncer_died(&self) -> bool {
+        self.page.load(FLAGS_AT) & FLAG_SYNCER_DIED != 0
+    }
+
     pub(super) fn clear_poison(&self) {
-        self.page.clear_bits(FLAGS_AT, FLAG_POISONED);
+        self.page.clear_bits(FLAGS_AT, FLAG_POISONED | FLAG_SYNCER_DIED);
     }
 
     pub(super) fn is_gone(&self) -> bool {

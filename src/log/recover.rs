@@ -43,8 +43,11 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
     if !survey.same_boot {
         sync_all_from(dir, survey.durable)?;
     }
-    for base in &survey.dropped {
-        set_aside(dir, *base)?;
+    // The last one first: a crash in between leaves a log that ends earlier, not one that begins later.
+    let mut dropped = survey.dropped.clone();
+    dropped.sort_unstable();
+    for base in dropped.into_iter().rev() {
+        set_aside(dir, base)?;
     }
     let (slot, epoch, rolled) = settle(dir, &survey, opening)?;
     let mut durable = survey.durable;

@@ -11,6 +11,7 @@ use super::head::{Head, Slot};
 use super::read::LogReader;
 use super::segment::{self, Segment, random_salt};
 use super::{Log, Step};
+use crate::codec::frame::{Packed, Placing};
 use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
 use crate::codec::{FrameKind, SegmentHeader};
 use crate::disk::File;
@@ -84,7 +85,15 @@ impl Log {
         };
         let name = format!(".repair-{:08x}", random_salt());
         let file = self.dir.create_file(name.as_bytes())?;
-        let written = copy_frames(self, &file, &mut reader, header.salt, durable..slot.log_end).and_then(|rewritten| {
+        let written = copy_frames(self, &file, &mut reader, header.salt, durable..slot.log_end).and_then(|mut rewritten| {
+            // The log start never falls: what it has passed is not assigned again.
+            let start = head.log_start().min(slot.log_end);
+            pad(
+                &file,
+                &mut rewritten,
+                start,
+                Placing { salt: header.salt, position: 0, base: durable, base_id: slot.last_id, durable },
+            )?;
             if rewritten.end < slot.log_end {
                 // Offsets that readers may have seen are used again from here on.
                 (header.epoch, header.epoch_start) = (Epoch(epoch.0 + 1), rewritten.end);
@@ -165,6 +174,19 @@ impl Log {
         // would take them for the end of the log.
         self.dir.sync()
     }
+}
+
+/// Has the segment go on to `until`, with a hole if records below that are lost.
+fn pad(file: &File, rewritten: &mut Rewritten, until: Offset, placing: Placing) -> Result<()> {
+    while rewritten.end < until {
+        let span = u32::try_from(until.since(rewritten.end)).unwrap_or(u32::MAX);
+        let mut hole = Packed::control(FrameKind::Hole, span, &[]);
+        let placing = Placing { position: rewritten.end_position, base: rewritten.end, ..placing };
+        file.write_all_at(&hole.place(&placing), rewritten.end_position)?;
+        rewritten.end_position += hole.length();
+        rewritten.end = rewritten.end.plus(u64::from(span));
+    }
+    Ok(())
 }
 
 /// Copies the frames in `[from, until)` behind the room for the header; stops where they end.

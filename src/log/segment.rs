@@ -26,6 +26,7 @@ impl Segment {
         let name = file_name(header.base);
         let file = match dir.create_file(name.as_bytes()) {
             Err(error) if error.io_kind() == Some(std::io::ErrorKind::AlreadyExists) => {
+                check_is_empty(dir, &name)?;
                 dir.unlink(name.as_bytes())?;
                 dir.create_file(name.as_bytes())?
             }
@@ -65,6 +66,19 @@ impl Segment {
     /// How the successor's header names this segment.
     pub(super) fn as_previous(&self, end_position: u64) -> Previous {
         Previous { base: self.base, end_position, salt: self.salt }
+    }
+}
+
+/// What is unlinked has no frames: they are written only once the roll is published.
+fn check_is_empty(dir: &Dir, name: &str) -> Result<()> {
+    match dir.stat(name.as_bytes())? {
+        Some(meta) if meta.length > HEADER_BYTES as u64 => Err(Error::Damaged {
+            path: dir.path().join(name),
+            position: HEADER_BYTES as u64,
+            what: "the segment has records that the topic's head does not know; stop all who use the topic, then publish again"
+                .to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::head::Head;
-use super::locks::{self, Held, SYNC};
+use super::locks::{self, APPEND, Held, SYNC};
 use super::segment;
 use super::{Log, lock_mutex};
 use crate::codec::segment::file_name;
@@ -46,13 +46,17 @@ impl Log {
             if is_durable {
                 return Ok(());
             }
-            if head.is_poisoned() {
-                return Err(Error::Poisoned { path: self.path().to_owned() });
-            }
             if head.is_gone() {
                 return Err(Error::TopicGone { path: self.path().to_owned() });
             }
-            if !self.try_lead(head)? {
+            if head.is_poisoned() {
+                if !head.has_syncer_died() {
+                    return Err(Error::Poisoned { path: self.path().to_owned() });
+                }
+                // Nobody was told that a sync failed. What is in doubt is rewritten as the next append
+                // would do it, so that a publish does not fail of another publisher's death.
+                self.heal(head, job)?;
+            } else if !self.try_lead(head)? {
                 if job.is_late() {
                     return Err(Error::TimedOut);
                 }
@@ -64,6 +68,14 @@ impl Log {
                 word.sleep(seen, job.at_most(LEADER_LIMIT));
             }
         }
+    }
+
+    /// Repairs like the next append.
+    fn heal(&self, head: &Head, job: &Job) -> Result<()> {
+        let mut appender = lock_mutex(&self.append);
+        let _held = locks::take(head, APPEND, self, job)?;
+        self.check_in_force(head)?;
+        self.repair(head, &mut appender, job)
     }
 
     /// Syncs everything that is written, for all who wait; `false` when somebody else is at it.
@@ -80,42 +92,67 @@ impl Log {
 
     /// Under the sync lock.
     fn sync_locked(&self, head: &Head, syncer: &mut Syncer) -> Result<()> {
-        if head.is_poisoned() {
-            return Err(Error::Poisoned { path: self.path().to_owned() });
-        }
-        if head.syncing() != 0 {
-            // Its setter died inside the sync, which may have failed: a second sync would not tell,
-            // since the kernel reports an error once.
-            head.poison();
-            head.set_syncing(0);
-            self.announce_durable(head);
-            return Err(Error::Poisoned { path: self.path().to_owned() });
-        }
-        // Read once: a roll during the sync must not move what this sync is said to cover.
-        let end = head.log_end();
-        let durable = head.durable();
-        if end <= durable {
+        if head.is_poisoned() || self.finds_dead_sync(head) {
+            // Since the caller looked; it looks again.
             return Ok(());
         }
-        head.set_syncing(u64::from(std::process::id()));
-        let synced = self.sync_files(head, syncer, durable, end);
-        match synced {
-            Ok(()) => {
+        self.sync_guarded(head, || {
+            // Read once: a roll during the sync must not move what this sync is said to cover.
+            let end = head.log_end();
+            let durable = head.durable();
+            if end > durable {
+                self.sync_files(head, syncer, durable, end)?;
                 head.raise_durable(end);
-                head.set_syncing(0);
             }
-            Err(error) if error.is_not_found() && head.is_gone() => {
+            Ok(())
+        })?;
+        self.announce_durable(head);
+        Ok(())
+    }
+
+    /// Under the sync lock: a sync whose failure poisons the log, and the death of this process in
+    /// it as well, since nobody can know then whether it failed.
+    pub(super) fn sync_guarded(&self, head: &Head, sync: impl FnOnce() -> Result<()>) -> Result<()> {
+        if head.is_poisoned() || self.finds_dead_sync(head) {
+            return Err(Error::Poisoned { path: self.path().to_owned() });
+        }
+        head.set_syncing(u64::from(std::process::id()));
+        let synced = sync();
+        if let Err(error) = &synced {
+            if error.is_not_found() && head.is_gone() {
                 head.set_syncing(0);
                 return Err(Error::TopicGone { path: self.path().to_owned() });
             }
-            Err(error) => {
-                head.poison();
-                head.set_syncing(0);
-                self.announce_durable(head);
-                return Err(error);
-            }
+            head.poison();
         }
-        self.announce_durable(head);
+        head.set_syncing(0);
+        if synced.is_err() {
+            self.announce_durable(head);
+        }
+        synced
+    }
+
+    /// Under the sync lock: whether somebody died inside a sync. It may have failed, and a second one
+    /// would not tell, since the kernel reports an error once: the log is poisoned.
+    fn finds_dead_sync(&self, head: &Head) -> bool {
+        let is_dead = head.syncing() != 0;
+        if is_dead {
+            head.poison_by_death();
+            head.set_syncing(0);
+            self.announce_durable(head);
+        }
+        is_dead
+    }
+
+    /// Before an append: if somebody died inside a sync, the append repairs what that left in doubt,
+    /// and nobody who comes later is told of it.
+    pub(super) fn notice_dead_sync(&self, head: &Head) -> Result<()> {
+        if head.syncing() != 0
+            && let Ok(_mutex) = self.sync.try_lock()
+            && let Some(_held) = locks::try_take(head, SYNC)?
+        {
+            self.finds_dead_sync(head);
+        }
         Ok(())
     }
 

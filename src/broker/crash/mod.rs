@@ -42,10 +42,10 @@ fn open(path: &std::path::Path, create: bool, clock: &Clock, disk: Arc<Disk>) ->
 }
 
 /// The seeds to run: those given, or the one that the environment names.
-fn seeds(usual: std::ops::Range<u64>) -> Vec<u64> {
+fn seeds(usual: impl IntoIterator<Item = u64>) -> Vec<u64> {
     match std::env::var("DRAVE_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => vec![seed],
-        None => usual.collect(),
+        None => usual.into_iter().collect(),
     }
 }
 

@@ -285,6 +285,12 @@ impl Tree {
         }
     }
 
+    /// What is not durable of a file will not be by a later sync either.
+    pub(super) fn doom(&mut self, file: u64) {
+        let id = self.id(file);
+        self.sync_file(id, self.now(), 0, true, false);
+    }
+
     /// Learns what became of the last change of names, and how the shared pages look now.
     pub(super) fn resolve(&mut self) {
         if let Some((at, pending)) = self.pending.take() {
