@@ -285,7 +285,10 @@ impl<W: Write> Rows<W> {
                 *width = text.chars().count().max(*width);
             }
         }
-        let is_number = |column: usize| block.iter().any(|row| matches!(row[column], Cell::Number(_)));
+        let is_number = |column: usize| {
+            let mut given = block.iter().map(|row| &row[column]).filter(|cell| !matches!(cell, Cell::Absent)).peekable();
+            given.peek().is_some() && given.all(|cell| matches!(cell, Cell::Number(_)))
+        };
         let numbers: Vec<bool> = (0..self.columns.len()).map(is_number).collect();
         for row in &shown {
             let mut line = String::new();

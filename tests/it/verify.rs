@@ -69,7 +69,11 @@ fn after_a_repair_all_is_whole_and_what_is_lost_is_told() {
     let quarantine = store.path().join("quarantine/b");
     assert_eq!(
         said,
-        [format!("b: wrote 1 segment anew, kept 1 file in {}", quarantine.display()).as_str(), "b: gave up records 60..80"]
+        [
+            format!("b: wrote 1 segment anew, kept 1 file in {}", quarantine.display()).as_str(),
+            "b: gave up records 60..80",
+            "repaired; all of it is whole now",
+        ]
     );
     let kept: Vec<_> = fs::read_dir(quarantine).expect("it was made").map(|entry| entry.expect("one").path()).collect();
     assert!(kept.len() == 1 && fs::read(&kept[0]).expect("it is kept") == damaged && damaged != original);

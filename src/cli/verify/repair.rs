@@ -37,6 +37,9 @@ pub(super) fn run(consent: &Consent, context: &Context, store: &Store, report: &
     if report.beyond_repair {
         context.say("what is damaged outside of topics was not repaired: restore it from a copy");
     }
+    if !topics.is_empty() {
+        context.say(if is_whole { "repaired; all of it is whole now" } else { "repaired what could be; damage is left" });
+    }
     Ok(if is_whole { Exit::Done } else { Exit::Damaged })
 }
 
