@@ -157,7 +157,11 @@ impl Log {
         if !is_open {
             appender.index = None;
             let salt = slot.active_salt;
-            let segment = Segment::open(&self.dir, slot.active_base, Access::ReadWrite, || Ok(Some(salt)))?;
+            let open = || Segment::open(&self.dir, slot.active_base, Access::ReadWrite, || Ok(Some(salt)));
+            let mut segment = open()?;
+            if segment.file.inode() != slot.active_inode && self.finish_mending(head, &slot)? {
+                segment = open()?;
+            }
             if segment.file.inode() != slot.active_inode {
                 return Err(Error::TopicGone { path: self.path().to_owned() });
             }

@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use super::head::Head;
+use super::head::{Head, Slot};
 use super::index::{self, IndexEntry};
 use super::locks::{self, APPEND, MAINTENANCE};
 use super::rewrite::Rewrite;
@@ -99,6 +99,20 @@ impl Log {
         *appender = super::append::Appender::default();
         mending.move_aside()?;
         Ok(mending.mended)
+    }
+
+    /// Under the append lock: does what a repair did not live to do, which had made its new segment
+    /// the active one but not put it in place. Says whether that was so.
+    pub(super) fn finish_mending(&self, head: &Head, slot: &Slot) -> Result<bool> {
+        for entry in self.dir.list()?.iter().filter(|entry| entry.name.starts_with(TEMPORARY.as_bytes())) {
+            if self.dir.stat(&entry.name)?.is_some_and(|meta| meta.inode == slot.active_inode) {
+                self.dir.rename(&entry.name, &self.dir, file_name(slot.active_base).as_bytes())?;
+                head.bump_set_generation();
+                self.dir.sync()?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -408,14 +422,12 @@ impl Mending<'_> {
         let entries = self.log.dir.list()?.into_iter();
         names.extend(entries.filter(|entry| entry.kind == EntryKind::File && !is_own(&entry.name)).map(|entry| entry.name));
         for name in &names {
-            let kept = kept_name(name);
-            self.log.dir.rename(name, self.quarantine, kept.as_bytes())?;
-            self.mended.kept.push(self.quarantine.path().join(kept));
+            self.keep(name)?;
+            self.log.dir.unlink(name)?;
         }
         if !names.is_empty() {
             self.head.bump_set_generation();
             self.log.announce(self.head);
-            self.quarantine.sync()?;
             self.log.dir.sync()?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Looking at a store that may not open: listing, facts, checks, repairs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{ListedTopic, Store, StoreOptions, TOPICS, hashed_name, settings_file};
 use crate::codec::name::{self, Unescaped};
@@ -121,10 +122,20 @@ impl Store {
     /// # Errors
     /// [`Error::StoreMissing`] when nothing there looks like a store.
     pub fn open_to_look(path: &Path, options: &StoreOptions) -> Result<Store> {
+        Store::look_on(path, options, Disk::open()?)
+    }
+
+    /// As [`Store::open_to_look`], on a test's disk.
+    #[cfg(test)]
+    pub(crate) fn open_to_look_on(path: &Path, clock: &crate::clock::Clock, disk: Arc<Disk>) -> Result<Store> {
+        Store::look_on(path, &StoreOptions { create: false, unsafe_fs: false, clock: clock.clone() }, disk)
+    }
+
+    fn look_on(path: &Path, options: &StoreOptions, disk: Arc<Disk>) -> Result<Store> {
         let options = StoreOptions { create: false, ..options.clone() };
-        match Store::open(path, &options) {
+        match Store::open_on(path, &options, Arc::clone(&disk)) {
             Err(error @ (Error::StoreUnusable { .. } | Error::StoreMissing { .. })) => {
-                let Ok(root) = Dir::open(path, Disk::open()?) else { return Err(error) };
+                let Ok(root) = Dir::open(path, disk) else { return Err(error) };
                 match root.dir(TOPICS) {
                     Ok(topics) if !topics.list()?.is_empty() => Ok(Store::without_file(root, topics, &options)),
                     _ => Err(error),

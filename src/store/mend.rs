@@ -45,7 +45,8 @@ impl Store {
 
 fn move_settings(dir: &Dir, quarantine: &Dir) -> Result<()> {
     let kept = format!("{}.{}", settings_file::TOPIC_FILE, crate::disk::random_name());
-    dir.rename(settings_file::TOPIC_FILE.as_bytes(), quarantine, kept.as_bytes())?;
+    dir.link(settings_file::TOPIC_FILE.as_bytes(), quarantine, kept.as_bytes())?;
     quarantine.sync()?;
+    dir.unlink(settings_file::TOPIC_FILE.as_bytes())?;
     dir.sync()
 }

@@ -9,12 +9,14 @@
 //! | `power` | power cuts, after every change |
 //! | `kill` | all processes killed, at every change |
 //! | `faults` | every change failing |
+//! | `mend` | repairs of damage, cut short |
 //! | `model` | random work against a naive model |
 
 mod check;
 mod faults;
 mod kill;
 mod ledger;
+mod mend;
 mod model;
 mod power;
 mod work;

@@ -71,7 +71,7 @@ pub(super) enum DataChange {
 enum Pending {
     Create { dir: NodeId, name: Vec<u8> },
     Rename { dir: NodeId, name: Vec<u8>, new_name: Vec<u8> },
-    Link { dir: NodeId, name: Vec<u8>, new_name: Vec<u8> },
+    Link { from: NodeId, name: Vec<u8>, to: NodeId, new_name: Vec<u8> },
     Remove { dir: NodeId, name: Vec<u8> },
 }
 
@@ -236,11 +236,11 @@ impl Tree {
                 line
             }
             Op::Link { from, name, to, new_name } => {
-                assert_eq!(from, to, "nothing is linked between directories");
-                let id = self.id(*from);
+                let (from, to) = (self.id(*from), self.id(*to));
                 let (name, new_name) = (name.to_vec(), new_name.to_vec());
-                let line = format!("link {}/{} {}", self.say(id), name.escape_ascii(), new_name.escape_ascii());
-                self.await_outcome(now, fails, Pending::Link { dir: id, name, new_name });
+                let (old, new) = (name.escape_ascii(), new_name.escape_ascii());
+                let line = format!("link {}/{old} {}/{new}", self.say(from), self.say(to));
+                self.await_outcome(now, fails, Pending::Link { from, name, to, new_name });
                 line
             }
             Op::Unlink { dir, name } => {
@@ -336,11 +336,11 @@ impl Tree {
                     self.name(dir, at, NameChange::Move(name, new_name));
                 }
             }
-            Pending::Link { dir, name, new_name } => {
-                let Body::Dir { entries, .. } = &self.nodes[dir].body else { return };
+            Pending::Link { from, name, to, new_name } => {
+                let Body::Dir { entries, .. } = &self.nodes[from].body else { return };
                 let Some(&id) = entries.get(&name) else { return };
-                if self.inode_at(dir, &new_name) == Some(self.nodes[id].inode) {
-                    self.name(dir, at, NameChange::Add(new_name, id));
+                if self.inode_at(to, &new_name) == Some(self.nodes[id].inode) {
+                    self.name(to, at, NameChange::Add(new_name, id));
                 }
             }
             Pending::Remove { dir, name } => {
