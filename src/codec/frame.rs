@@ -216,6 +216,13 @@ pub struct Frame<'a> {
     body: &'a [u8],
 }
 
+/// The header of the frame that `bytes` seem to begin with, at `position` of its segment. Nothing of
+/// it is verified.
+#[must_use]
+pub fn claimed(bytes: &[u8], position: u64) -> Option<FrameHeader> {
+    FrameHeader::read(bytes.first_chunk::<HEADER_BYTES>()?, position).ok()
+}
+
 /// Says whether `bytes` begin with a frame that lies at `position` of the segment with this salt.
 #[must_use]
 pub fn parse(bytes: &[u8], salt: u32, position: u64) -> Parsed<'_> {

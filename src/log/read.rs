@@ -126,9 +126,8 @@ impl LogReader {
                 Advance::Again => {}
             }
         };
-        let current = self.current.as_mut().expect("advance found a frame in it");
-        let bytes = current.bytes(position, length, until)?;
-        match frame::verified(bytes, position) {
+        let current = self.current.as_ref().expect("advance found a frame in it");
+        match current.verified(position, length).and_then(|bytes| frame::verified(bytes, position)) {
             Some(frame) => Ok(Step::Frame { frame, from, until }),
             None => Err(Error::Damaged {
                 path: log.path().to_owned(),
@@ -139,9 +138,8 @@ impl LogReader {
     }
 
     /// The frame that the last step handed out, at `position`, as long as no other step was made.
-    pub fn again(&mut self, position: u64, length: u32) -> Option<Frame<'_>> {
-        let current = self.current.as_mut()?;
-        let bytes = current.bytes(position, u64::from(length), Offset::ZERO).ok()?;
+    pub fn again(&self, position: u64, length: u32) -> Option<Frame<'_>> {
+        let bytes = self.current.as_ref()?.verified(position, u64::from(length))?;
         frame::verified(bytes, position)
     }
 

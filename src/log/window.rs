@@ -1,5 +1,6 @@
-//! The bytes of one segment, as a reader moves through them: by a map where the stretch is long, by
-//! positioned reads where it is short.
+//! The bytes of one segment, as a reader moves through them: from a map where the stretch is long, by
+//! positioned reads where it is short. Each frame is copied before it is verified: a file that is cut
+//! or written over while its records are printed must not change what was found to be good.
 
 use super::read::{GapReason, LogGap};
 use super::segment::Segment;
@@ -11,7 +12,7 @@ use crate::disk::Map;
 use crate::error::Result;
 use crate::ids::Offset;
 
-/// From here on a map is cheaper than reading into a buffer: it saves a copy and costs page faults.
+/// From here on a map is cheaper than positioned reads: it saves calls and costs page faults.
 const MAP_MIN: u64 = 1 << 20;
 /// What one positioned read asks for: a follower's frames are small and come a few at a time.
 const READ_BYTES: u64 = 64 << 10;
@@ -93,30 +94,42 @@ impl Window {
 
     /// The bytes from `position` on: at least `need` of them, unless the segment ends before.
     pub(super) fn bytes(&mut self, position: u64, need: u64, until: Offset) -> Result<&[u8]> {
+        let held = self.buffer_at + self.buffer.len() as u64;
+        let is_final = self.expected < self.buffer_until;
+        if is_final && position >= self.buffer_at && position + need <= held {
+            return Ok(&self.buffer[(position - self.buffer_at) as usize..]);
+        }
         let wanted = position + need;
-        let mapped = self.map.as_ref().is_some_and(|map| wanted <= map.len() as u64);
-        if !mapped {
-            let held = self.buffer_at + self.buffer.len() as u64;
-            let is_final = self.expected < self.buffer_until;
-            if is_final && position >= self.buffer_at && wanted <= held {
-                return Ok(&self.buffer[(position - self.buffer_at) as usize..]);
-            }
+        if self.map.as_ref().is_none_or(|map| wanted > map.len() as u64) {
             let end = self.end()?;
             if end.saturating_sub(position) < MAP_MIN.max(need) || end < wanted {
                 return self.read(position, need, end, until);
             }
             self.map = Some(Map::new(&self.segment.file, end)?);
             self.populated = 0;
-            self.buffer = Vec::new();
         }
         let map = self.map.as_ref().expect("mapped before, or just now");
         let at = position as usize;
-        if at + need as usize > self.populated {
-            let ahead = POPULATE_BYTES.max(need as usize);
+        // The header tells how long the frame is: one copy, of all of it.
+        let whole = frame::claimed(&map[at..], position)
+            .map_or(0, |header| header.length as usize)
+            .max(need as usize)
+            .min(map.len() - at);
+        if at + whole > self.populated {
+            let ahead = POPULATE_BYTES.max(whole);
             map.populate(at, ahead);
             self.populated = at + ahead;
         }
-        Ok(&map[at..])
+        self.buffer.clear();
+        self.buffer.extend_from_slice(&map[at..at + whole]);
+        (self.buffer_at, self.buffer_until) = (position, until);
+        Ok(&self.buffer)
+    }
+
+    /// The bytes of a frame that [`Window::look`] has just verified.
+    pub(super) fn verified(&self, position: u64, length: u64) -> Option<&[u8]> {
+        let at = usize::try_from(position.checked_sub(self.buffer_at)?).ok()?;
+        self.buffer.get(at..at + usize::try_from(length).ok()?)
     }
 
     fn read(&mut self, position: u64, need: u64, end: u64, until: Offset) -> Result<&[u8]> {
