@@ -32,29 +32,24 @@ impl Log {
     /// The first offset whose record's ID is not below `id`; the high watermark if there is none.
     pub fn find(&self, id: RecordId) -> Result<Offset> {
         let (start, end) = (self.log_start(), self.high_watermark());
-        let set = segment::list(&self.dir)?;
-        let last_id_before =
-            |base: &Offset| segment::header_of(&self.dir, *base).map(|h| h.map_or(RecordId::ZERO, |h| h.last_id));
-        let (mut low, mut high) = (0, set.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if last_id_before(&set[middle])? < id { low = middle + 1 } else { high = middle }
-        }
-        let Some(&base) = set[..low].last() else { return Ok(start.min(end)) };
-        let mut reader = LogReader::new(base.max(start), self.epoch());
+        let Some(base) = self.segment_before(id)? else { return Ok(start.min(end)) };
+        let from = base.max(start);
+        let mut reader = LogReader::new(from, self.epoch());
         let entries = index::load(&self.dir, base)?;
-        if let Some(entry) = index::before_id(&entries, id).next()
-            && entry.base > start
-            && entry.base < end
-        {
-            reader.seek(entry.base);
-        }
+        let entry = index::before_id(&entries, id).next().filter(|entry| entry.base > from && entry.base < end);
+        // An index is a hint, and a wrong one may lead beyond the place.
+        let mut is_hinted = entry.is_some();
+        reader.seek(entry.map_or(from, |entry| entry.base));
         let mut scratch = Vec::new();
         loop {
             match reader.step(self, end)? {
+                Step::CaughtUp if is_hinted => {}
                 Step::CaughtUp => return Ok(end),
-                Step::Gap(_) => {}
+                Step::Gap(_) if is_hinted => {}
+                Step::Gap(_) => continue,
+                Step::Frame { frame, .. } if is_hinted && frame.header.base_id > id => {}
                 Step::Frame { frame, from, until } => {
+                    is_hinted = false;
                     let Ok(mut records) = frame.records(&mut scratch) else { continue };
                     if records.narrow(from, until).is_err() {
                         continue;
@@ -62,8 +57,38 @@ impl Log {
                     if let Some(found) = records.flatten().find(|record| record.id >= id) {
                         return Ok(found.offset);
                     }
+                    continue;
                 }
             }
+            is_hinted = false;
+            reader = LogReader::new(from, self.epoch());
         }
+    }
+
+    /// The last segment before which all IDs are below `id`; none if the log has no segments. Those
+    /// whose header cannot be read, and foreign ones, tell nothing and are passed.
+    fn segment_before(&self, id: RecordId) -> Result<Option<Offset>> {
+        let set = segment::list(&self.dir)?;
+        let own = |index: usize| -> Result<Option<RecordId>> {
+            let header = segment::header_of(&self.dir, set[index])?;
+            Ok(header.filter(|header| header.incarnation == self.incarnation()).map(|header| header.last_id))
+        };
+        let (mut best, mut low, mut high) = (0, 0, set.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut told = (middle, None);
+            for index in (low..=middle).rev() {
+                told = (index, own(index)?);
+                if told.1.is_some() {
+                    break;
+                }
+            }
+            match told {
+                (index, Some(last_id)) if last_id < id => (best, low) = (index, middle + 1),
+                (index, Some(_)) => high = index,
+                (_, None) => low = middle + 1,
+            }
+        }
+        Ok(set.get(best).copied())
     }
 }
