@@ -102,6 +102,15 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// The page that processes share, and the files beside it, do not tell the same: a file was
+    /// removed, cut or put back from a copy while the topic was in use. Whoever writes next makes
+    /// them agree again.
+    Astray {
+        /// The topic's directory.
+        path: PathBuf,
+        /// What does not agree.
+        what: &'static str,
+    },
     /// A sync failed: nothing is acknowledged until a repair has rewritten what was not durable.
     Poisoned {
         /// The topic's directory.
@@ -187,6 +196,9 @@ impl fmt::Display for Error {
                 write!(f, ", waited {:.1} s", waited.as_secs_f64())
             }
             Error::Damaged { path, position, what } => write!(f, "{} is damaged at position {position}: {what}", show(path)),
+            Error::Astray { path, what } => {
+                write!(f, "{}: the topic's files were changed while it was in use: {what}; run this again", show(path))
+            }
             Error::Poisoned { path } => write!(
                 f,
                 "{}: a sync failed and what was not yet durable could not be rewritten; check the disk, then publish again",

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tracing::warn;
 
 use crate::codec::{Records, RecordsMark};
 use crate::error::{Error, Result};
@@ -11,6 +13,10 @@ use crate::ids::{Offset, Place, RecordId, TopicName};
 use crate::job::Job;
 use crate::log::{Bell, GapReason, Log, LogGap, LogReader, Mode, Step};
 use crate::store::{Store, Topic};
+
+/// Who follows a log that nobody has recovered walks over its files anew this often: it is somebody
+/// who changes them without a word, as a copy does that is still being written.
+const SURVEY_EVERY: Duration = Duration::from_secs(1);
 
 /// Several topics, read as one.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ struct Lane {
     scratch: Vec<u8>,
     /// The log's word, read before its high watermark.
     seen: u32,
+    /// When the topic was opened.
+    surveyed: Instant,
 }
 
 #[derive(Debug)]
@@ -76,7 +84,11 @@ pub type FeedGap = LogGap;
 enum Loaded {
     Ready,
     Gap(LogGap),
-    Dry { for_ever: bool },
+    Dry {
+        for_ever: bool,
+    },
+    /// The files at the topic's path are others by now.
+    Gone,
 }
 
 impl<'s> TopicFeed<'s> {
@@ -150,9 +162,17 @@ impl<'s> TopicFeed<'s> {
         let mut best: Option<(RecordId, usize)> = None;
         let mut bound: Option<(RecordId, usize)> = None;
         for index in 0..self.lanes.len() {
-            match self.lanes[index].load()? {
+            let loaded = match self.lanes[index].load()? {
+                Loaded::Gone => {
+                    self.reopen(index)?;
+                    self.lanes[index].load()?
+                }
+                loaded => loaded,
+            };
+            match loaded {
                 Loaded::Gap(gap) => return Ok(Fed::Gap { topic: index, gap }),
                 Loaded::Dry { for_ever } => ended &= for_ever,
+                Loaded::Gone => ended = false,
                 Loaded::Ready => {
                     let held = self.lanes[index].held.as_ref().expect("it is ready");
                     let candidate = Some((held.first_id, index));
@@ -205,16 +225,30 @@ impl<'s> TopicFeed<'s> {
 
     /// Logs that were not believed when they were opened may be by now, and move again.
     fn look_again(&mut self) -> Result<()> {
-        for lane in &mut self.lanes {
-            if lane.topic.log().is_still() {
-                let topic = self.store.topic(lane.topic.name(), Mode::Read, &self.job)?;
-                if topic.log().incarnation() != lane.topic.log().incarnation() {
-                    return Err(Error::TopicGone { path: topic.log().path().to_owned() });
-                }
-                lane.topic = topic;
-                lane.go_to(lane.place);
+        for index in 0..self.lanes.len() {
+            let lane = &mut self.lanes[index];
+            let is_due = lane.surveyed.elapsed() >= SURVEY_EVERY || lane.topic.log().is_live_by_now()?;
+            if lane.topic.log().is_still() && is_due {
+                self.reopen(index)?;
             }
         }
+        Ok(())
+    }
+
+    /// Goes on at the same place in the files that are at the topic's path now, if they are of the
+    /// same life: the shared page may have been lost, and made anew by somebody.
+    fn reopen(&mut self, index: usize) -> Result<()> {
+        let lane = &mut self.lanes[index];
+        let gone = || Error::TopicGone { path: lane.topic.log().path().to_owned() };
+        let topic = match self.store.topic(lane.topic.name(), Mode::Read, &self.job) {
+            Err(Error::TopicMissing { .. }) => return Err(gone()),
+            other => other?,
+        };
+        if topic.log().incarnation() != lane.topic.log().incarnation() {
+            return Err(gone());
+        }
+        (lane.topic, lane.surveyed) = (topic, Instant::now());
+        lane.go_to(lane.place);
         self.tell_waker();
         Ok(())
     }
@@ -236,9 +270,13 @@ impl Lane {
     fn open(store: &Store, name: &TopicName, job: &Job) -> Result<Lane> {
         let topic = store.topic(name, Mode::Read, job)?;
         let log = topic.log();
+        if log.bytes_torn() > 0 {
+            let (path, end, bytes_torn) = (log.path().display(), log.high_watermark().0, log.bytes_torn());
+            warn!(%path, end, bytes_torn, "what lies behind the end cannot be read, and nothing tells that it was acknowledged");
+        }
         let place = Place { offset: log.log_start(), epoch: log.epoch() };
         let reader = LogReader::new(place.offset, place.epoch);
-        Ok(Lane { topic, reader, until: None, place, held: None, scratch: Vec::new(), seen: 0 })
+        Ok(Lane { topic, reader, until: None, place, held: None, scratch: Vec::new(), seen: 0, surveyed: Instant::now() })
     }
 
     fn go_to(&mut self, place: Place) {
@@ -297,10 +335,7 @@ impl Lane {
         if self.until.is_some_and(|until| self.place.offset >= until) {
             return Ok(Loaded::Dry { for_ever: true });
         }
-        if log.is_gone()? {
-            return Err(Error::TopicGone { path: log.path().to_owned() });
-        }
-        Ok(Loaded::Dry { for_ever: false })
+        if log.is_gone()? { Ok(Loaded::Gone) } else { Ok(Loaded::Dry { for_ever: false }) }
     }
 
     /// Hands out held records: those that come before `bound`, another lane's next record.

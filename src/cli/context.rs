@@ -12,6 +12,7 @@ use drave::clock::Clock;
 use drave::engine::{Embedded, Engine, OpenOptions};
 use drave::job::Job;
 use drave::store::{Store, StoreOptions};
+use tracing_subscriber::filter::LevelFilter;
 
 use super::exit::{Exit, Failure};
 use super::signals::Stop;
@@ -103,17 +104,16 @@ impl Context {
         }
     }
 
-    /// With `-vv`, what the library logs goes to stderr.
+    /// What the library has to say goes to stderr: a recovery that found something amiss, a sync that
+    /// failed in the background; with `-vv` all of it.
     pub(super) fn start_log(&self) -> Result<()> {
-        if self.verbose < 2 {
-            return Ok(());
-        }
-        tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-            .with_writer(std::io::stderr)
-            .with_ansi(false)
-            .try_init()
-            .map_err(|error| anyhow::anyhow!("cannot start the debug log: {error}"))
+        let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
+        let started = match self.verbose {
+            _ if self.quiet => return Ok(()),
+            0 | 1 => log.with_max_level(LevelFilter::WARN).without_time().with_target(false).with_level(false).try_init(),
+            _ => log.with_max_level(LevelFilter::DEBUG).try_init(),
+        };
+        started.map_err(|error| anyhow::anyhow!("cannot start the debug log: {error}"))
     }
 }
 

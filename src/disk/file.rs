@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Disk, Op, Verdict};
 use crate::error::{Error, Result};
@@ -17,6 +17,15 @@ pub enum Access {
     Read,
     /// Reading and writing.
     ReadWrite,
+}
+
+/// What becomes of an open file while others can reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Bytes.
+    pub length: u64,
+    /// Whether it is still in a directory. What is written to a file without a name is lost.
+    pub has_name: bool,
 }
 
 /// An open regular file of a store.
@@ -55,8 +64,13 @@ impl File {
 
     /// Bytes.
     pub fn length(&self) -> Result<u64> {
+        Ok(self.standing()?.length)
+    }
+
+    /// How the file stands now.
+    pub fn standing(&self) -> Result<Standing> {
         let stat = rustix::fs::fstat(&self.fd).map_err(self.failed("stat"))?;
-        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+        Ok(Standing { length: u64::try_from(stat.st_size).unwrap_or(0), has_name: stat.st_nlink > 0 })
     }
 
     /// Reads from `position` until `buffer` is full or the file ends; says how many bytes.
@@ -76,23 +90,34 @@ impl File {
     /// Writes all parts, one after another, from `position` on. After an error any part of it may
     /// have been written.
     pub fn write_all_at(&self, parts: &[&[u8]], position: u64) -> Result<()> {
+        self.write(parts, position, ReadWriteFlags::empty())
+    }
+
+    /// Writes all parts, one after another, behind the last byte of the file: nothing that is in it
+    /// can be written over. The caller believes that to be `expected`; whether it was, the length
+    /// tells afterwards.
+    pub fn append_all(&self, parts: &[&[u8]], expected: u64) -> Result<()> {
+        self.write(parts, expected, ReadWriteFlags::APPEND)
+    }
+
+    fn write(&self, parts: &[&[u8]], position: u64, flags: ReadWriteFlags) -> Result<()> {
         match self.disk.ask(&Op::Write { file: self.inode, position, parts }) {
-            Verdict::Go => self.write_parts(parts, position).map_err(self.failed("write")),
+            Verdict::Go => self.write_parts(parts, position, flags).map_err(self.failed("write")),
             Verdict::Fail(errno) => Err(self.failed("write")(errno)),
             Verdict::Short(bytes, errno) => {
                 let whole = parts.concat();
-                self.write_parts(&[&whole[..bytes.min(whole.len())]], position).map_err(self.failed("write"))?;
+                self.write_parts(&[&whole[..bytes.min(whole.len())]], position, flags).map_err(self.failed("write"))?;
                 Err(self.failed("write")(errno))
             }
         }
     }
 
-    fn write_parts(&self, parts: &[&[u8]], mut position: u64) -> rustix::io::Result<()> {
+    fn write_parts(&self, parts: &[&[u8]], mut position: u64, flags: ReadWriteFlags) -> rustix::io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut left = &mut slices[..];
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
-            match rustix::io::pwritev(&self.fd, left, position) {
+            match rustix::io::pwritev2(&self.fd, left, position, flags) {
                 Ok(0) => return Err(Errno::IO),
                 Ok(n) => {
                     IoSlice::advance_slices(&mut left, n);

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 pub use boot::BootId;
 pub use dir::{Dir, Entry, EntryKind, Meta};
-pub use file::{Access, File};
+pub use file::{Access, File, Standing};
 pub use filesystem::check as check_filesystem;
 pub use futex::Word;
 pub use lock::LockKind;

@@ -84,12 +84,6 @@ impl Page {
         self.u64(at).store(value, Ordering::SeqCst);
     }
 
-    /// Raises the number at byte `at` to at least `value`.
-    pub fn raise(&self, at: usize, value: u64) {
-        assert!(self.writable, "a read-only page is never stored to");
-        self.u64(at).fetch_max(value, Ordering::SeqCst);
-    }
-
     /// Adds to the number at byte `at`, wrapping.
     pub fn add(&self, at: usize, value: u64) {
         assert!(self.writable, "a read-only page is never stored to");

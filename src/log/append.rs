@@ -1,22 +1,33 @@
 //! Appending: one positioned write under the append lock.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::head::{Head, Slot};
+use super::head::Head;
 use super::index::{self, IndexEntry};
-use super::locks::{self, APPEND};
+use super::locks::{self, APPEND, MAINTENANCE};
+use super::open::Opening;
+use super::recover;
 use super::segment::{Segment, random_salt};
+use super::slot::Slot;
 use super::survey::last_id_of;
 use super::{Log, LogOptions, lock_mutex};
 use crate::codec::batch::BatchIds;
 use crate::codec::frame::{self, Packed, Parsed, Placing};
 use crate::codec::segment::{HEADER_BYTES, file_name};
 use crate::codec::{FrameKind, SegmentHeader};
-use crate::disk::{Access, File};
+use crate::disk::{Access, File, Standing};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Place, RecordId, TimestampMs};
 use crate::job::Job;
+
+/// How long the path of the page is taken to lead to it without another look. That the topic was
+/// deleted, the page itself tells at once; this is for directories that were moved by hand.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// An append that finds the page and the files apart has them recovered, and tries again. More often
+/// than this, somebody goes on destroying them.
+const RECOVERIES_MAX: u32 = 4;
 
 /// What this process keeps open for appending.
 #[derive(Debug, Default)]
@@ -26,6 +37,8 @@ pub(super) struct Appender {
     index: Option<File>,
     /// The log end that this process has seen last, and its epoch.
     seen: Option<Place>,
+    /// When this process has last seen the page at its path.
+    looked: Option<Instant>,
 }
 
 impl Appender {
@@ -76,16 +89,15 @@ impl Log {
     /// error nothing of the frame is in the log, unless the disk also refused to cut off what had
     /// been written of it: if that was all of it, the next append takes it in.
     pub fn append(&self, frame: &mut Packed<'_>, ids: BatchIds, expect: Option<Offset>, job: &Job) -> Result<Appended> {
-        let appended = {
-            let mut appender = lock_mutex(&self.append);
-            let head = self.head()?;
-            let _held = locks::take(head, APPEND, self, job)?;
-            self.check_in_force(head)?;
-            self.notice_dead_sync(head)?;
-            if head.is_poisoned() {
-                self.repair(head, &mut appender, job)?;
+        let mut tries = 0;
+        let appended = loop {
+            match self.append_once(Request { frame, ids, expect }, job) {
+                Err(Error::Astray { .. }) if tries < RECOVERIES_MAX => {
+                    tries += 1;
+                    self.recover_in_place(job)?;
+                }
+                other => break other?,
             }
-            self.append_locked(head, &mut appender, Request { frame, ids, expect })?
         };
         if !self.options().read_durable {
             self.announce(self.head()?);
@@ -93,11 +105,74 @@ impl Log {
         Ok(appended)
     }
 
-    /// Under the append lock: the topic is not deleted, and its page is still the one at its path.
-    pub(super) fn check_in_force(&self, head: &Head) -> Result<()> {
-        if head.is_gone() || head.page().is_lost() || !self.is_at_path(head)? {
+    fn append_once(&self, request: Request<'_, '_>, job: &Job) -> Result<Appended> {
+        let mut appender = lock_mutex(&self.append);
+        let head = self.head()?;
+        let _held = locks::take(head, APPEND, self, job)?;
+        if appender.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            self.check_in_force()?;
+            appender.looked = Some(Instant::now());
+        } else if head.is_gone() || head.page().is_lost() {
             return Err(Error::TopicGone { path: self.path().to_owned() });
         }
+        self.notice_dead_sync(head)?;
+        if head.is_poisoned() {
+            self.repair(head, &mut appender, job)?;
+        }
+        self.append_locked(head, &mut appender, request)
+    }
+
+    /// Under the append lock: the topic is not deleted, and its page is still the one at its path.
+    pub(super) fn check_in_force(&self) -> Result<()> {
+        if self.is_gone()? {
+            return Err(Error::TopicGone { path: self.path().to_owned() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn astray(&self, what: &'static str) -> Error {
+        Error::Astray { path: self.path().to_owned(), what }
+    }
+
+    /// Sees to it that the page and the files agree, before something that holds a lock which a
+    /// recovery needs.
+    pub(super) fn settle_astray(&self, job: &Job) -> Result<()> {
+        let agrees = {
+            let mut appender = lock_mutex(&self.append);
+            let head = self.head()?;
+            let _held = locks::take(head, APPEND, self, job)?;
+            self.check_in_force()?;
+            self.catch_up(head, &mut appender).map(|_| ())
+        };
+        match agrees {
+            Err(Error::Astray { .. }) => self.recover_in_place(job),
+            other => other,
+        }
+    }
+
+    /// Recovers the log while others use it: what they hold open is this page and its locks.
+    pub(super) fn recover_in_place(&self, job: &Job) -> Result<()> {
+        let head = self.head()?;
+        let _maintain = lock_mutex(&self.maintain);
+        let _maintaining = locks::take(head, MAINTENANCE, self, job)?;
+        let mut appender = lock_mutex(&self.append);
+        let _appending = locks::take(head, APPEND, self, job)?;
+        let _mutex = self.sync_mutex();
+        let _syncing = self.hold_sync(head, job)?;
+        self.check_in_force()?;
+        *appender = Appender::default();
+        // Somebody else may have been faster.
+        if !head.is_believable(&self.dir)? {
+            let opening = Opening {
+                options: self.options(),
+                clock: self.clock.clone(),
+                incarnation: head.incarnation(),
+                bell: self.bell.clone(),
+            };
+            recover::recover(&self.dir, &self.parents, head, &opening)?;
+        }
+        head.durable_word().ring();
+        self.announce(head);
         Ok(())
     }
 
@@ -127,13 +202,16 @@ impl Log {
         let first = slot.log_end;
         let length = request.frame.length();
         head.set_writing(true);
-        if let Err(error) = segment.file.write_all_at(&request.frame.place(&placing), slot.end_position) {
-            // What was written of it lies behind the end; if it cannot be cut off now, the next
-            // appender sees that a write was not finished.
-            if segment.file.truncate(slot.end_position).is_ok() {
-                head.set_writing(false);
-            }
+        if let Err(error) = segment.file.append_all(&request.frame.place(&placing), slot.end_position) {
+            take_back(head, &segment, slot.end_position, length);
             return Err(error);
+        }
+        // Whoever cut, replaced or removed the file, or appended to it by another page: the length or
+        // the name tells, and nothing is acknowledged that does not lie where readers look for it.
+        let standing = segment.file.standing()?;
+        if standing != (Standing { length: slot.end_position + length, has_name: true }) {
+            head.set_writing(false);
+            return Err(self.astray("the active segment was removed, or changed by somebody else"));
         }
         self.note_in_index(appender, &mut slot, IndexEntry { base: first, position: placing.position, ms: first_id.ms });
         slot.end_position += length;
@@ -149,26 +227,19 @@ impl Log {
     /// Under the append lock: the state of the log, with the active segment open, and with what a
     /// dead writer left behind the end taken in or cut off.
     pub(super) fn catch_up(&self, head: &Head, appender: &mut Appender) -> Result<Slot> {
-        let mut slot = head.slot();
+        let Some(mut slot) = head.sound_slot() else { return Err(self.astray("its numbers do not fit together")) };
         self.check_goes_forward(head, appender, &slot)?;
         head.settle_words(&slot);
         let is_open =
             appender.active.as_ref().is_some_and(|open| open.base == slot.active_base && open.file.inode() == slot.active_inode);
         if !is_open {
-            appender.index = None;
-            let salt = slot.active_salt;
-            let open = || Segment::open(&self.dir, slot.active_base, Access::ReadWrite, || Ok(Some(salt)));
-            let mut segment = open()?;
-            if segment.file.inode() != slot.active_inode && self.finish_mending(head, &slot)? {
-                segment = open()?;
-            }
-            if segment.file.inode() != slot.active_inode {
-                return Err(Error::TopicGone { path: self.path().to_owned() });
-            }
-            appender.active = Some(Arc::new(segment));
+            self.open_active(head, appender, &slot)?;
         }
         if head.is_writing() {
             let segment = Arc::clone(appender.active.as_ref().expect("opened above"));
+            if segment.file.length()? < slot.end_position {
+                return Err(self.astray("the active segment was cut"));
+            }
             adopt(&segment, &mut slot)?;
             head.publish(&slot);
             if self.has_begun_roll(&slot)? {
@@ -179,14 +250,37 @@ impl Log {
         Ok(slot)
     }
 
+    fn open_active(&self, head: &Head, appender: &mut Appender, slot: &Slot) -> Result<()> {
+        appender.index = None;
+        let salt = slot.active_salt;
+        let open = || match Segment::open(&self.dir, slot.active_base, Access::ReadWrite, || Ok(Some(salt))) {
+            Err(error) if error.is_not_found() => Err(self.astray("the active segment is missing")),
+            other => other,
+        };
+        let mut segment = open();
+        if segment.as_ref().map_or(true, |segment| segment.file.inode() != slot.active_inode)
+            && self.finish_mending(head, slot)?
+        {
+            segment = open();
+        }
+        let segment = segment?;
+        if segment.file.inode() != slot.active_inode {
+            return Err(self.astray("the active segment is another file"));
+        }
+        // A page that was put back from a copy knows an end from before.
+        if !head.is_writing() && (segment.file.length()? != slot.end_position || self.has_begun_roll(slot)?) {
+            return Err(self.astray("the active segment does not end where the page says"));
+        }
+        appender.active = Some(Arc::new(segment));
+        Ok(())
+    }
+
     /// An end that goes back within an epoch is no log's: somebody has written an old copy over the
-    /// page. Going on from there would write over records.
+    /// page.
     fn check_goes_forward(&self, head: &Head, appender: &mut Appender, slot: &Slot) -> Result<()> {
         let now = Place { offset: slot.log_end, epoch: head.epoch() };
         if appender.seen.is_some_and(|seen| seen.epoch == now.epoch && seen.offset > now.offset) {
-            head.disbelieve();
-            let what = "it went back in time; stop all who use the topic, then publish again".to_owned();
-            return Err(Error::Damaged { path: head.file().path().to_owned(), position: 0, what });
+            return Err(self.astray("it went back in time"));
         }
         appender.seen = Some(now);
         Ok(())
@@ -247,7 +341,7 @@ impl Log {
         head.publish(slot);
         head.set_writing(false);
         head.bump_set_generation();
-        *appender = Appender { active: Some(Arc::new(segment)), index: None, seen: appender.seen };
+        *appender = Appender { active: Some(Arc::new(segment)), index: None, ..std::mem::take(appender) };
         Ok(())
     }
 
@@ -273,7 +367,7 @@ impl Log {
         let mut appender = lock_mutex(&self.append);
         let head = self.head()?;
         let _held = locks::take(head, APPEND, self, job)?;
-        self.check_in_force(head)?;
+        self.check_in_force()?;
         if head.is_poisoned() || head.durable() < head.log_end() {
             return Ok(());
         }
@@ -309,24 +403,34 @@ fn must_roll(slot: &Slot, frame_bytes: u64, options: &LogOptions, now: Timestamp
     slot.end_position + frame_bytes > options.segment_bytes || age >= options.segment_age
 }
 
+/// After a failed write: what was written of it lies behind the end, and is cut off. If that cannot
+/// be done now, the next appender sees that a write was not finished.
+fn take_back(head: &Head, segment: &Segment, end_position: u64, length: u64) {
+    let written = segment.file.length().ok().filter(|now| (end_position..=end_position + length).contains(now));
+    if written.is_some() && segment.file.truncate(end_position).is_ok() {
+        head.set_writing(false);
+    }
+}
+
 /// Takes in whole frames that a writer wrote and did not live to publish; cuts off the rest.
 fn adopt(segment: &Segment, slot: &mut Slot) -> Result<()> {
-    let length = segment.file.length()?;
-    if length <= slot.end_position {
-        return Ok(());
-    }
-    let mut bytes = vec![0; usize::try_from(length - slot.end_position).unwrap_or(usize::MAX).min(frame::FRAME_BYTES_MAX)];
-    let n = segment.file.read_at(&mut bytes, slot.end_position)?;
-    if let Parsed::Frame(frame) = frame::parse(&bytes[..n], segment.salt, slot.end_position)
-        && frame.header.base == slot.log_end
-        && (frame.header.count == 0 || frame.header.base_id > slot.last_id)
-    {
-        slot.end_position = frame.header.end_position();
-        slot.log_end = frame.header.end();
-        slot.entries_added += u64::from(frame.header.count);
-        if frame.header.count > 0 {
-            slot.last_id = last_id_of(&frame);
+    loop {
+        let left = segment.file.length()?.saturating_sub(slot.end_position);
+        let mut bytes = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(frame::FRAME_BYTES_MAX)];
+        let n = segment.file.read_at(&mut bytes, slot.end_position)?;
+        match frame::parse(&bytes[..n], segment.salt, slot.end_position) {
+            Parsed::Frame(frame)
+                if frame.header.base == slot.log_end && (frame.header.count == 0 || frame.header.base_id > slot.last_id) =>
+            {
+                slot.end_position = frame.header.end_position();
+                slot.log_end = frame.header.end();
+                slot.entries_added += u64::from(frame.header.count);
+                if frame.header.count > 0 {
+                    slot.last_id = last_id_of(&frame);
+                }
+            }
+            _ if left == 0 => return Ok(()),
+            _ => return segment.file.truncate(slot.end_position),
         }
     }
-    segment.file.truncate(slot.end_position)
 }

@@ -9,21 +9,28 @@
 //!   192  durable word  200  syncing       208  holder of sync
 //!   256  append word   264  writing       272  holder of append
 //!   320  maintenance word  328  holder of maintenance
-//!   384  selector
+//!   384  selector     392  copies of durable, log start, epoch      416  check of 48..64
 //!   448  slot 0 (128)  576  slot 1 (128)
 //! ```
 //!
 //! A slot holds what only appenders need: log end, end position, base, inode and salt of the active
 //! segment, when it was made, last ID, records added, greatest deleted ID, bytes of the index, where
-//! the index ends. It is filled while the selector points at the other one, so a writer that is
-//! killed in between spoils nothing. Native byte order: the page is for one boot of one machine.
+//! the index ends, and a checksum of these. It is filled while the selector points at the other one,
+//! so a writer that is killed in between spoils nothing. The numbers that are in no slot have an
+//! inverted copy, written first: a page whose numbers do not fit together is not believed, and a
+//! flipped bit cannot hide records. Native byte order: the page is for one boot of one machine.
 //!
-//! Locks are on bytes 0..4 of the same file: append, sync, alive, maintenance.
+//! Locks are on bytes of the same file: 0 append, 1 sync, 3 maintenance.
 
+use std::time::Duration;
+
+#[cfg(test)]
+use super::slot::SLOT_INODE;
+use super::slot::{SLOT_NUMBERS, Slot, check_of};
 use crate::codec::segment::file_name;
 use crate::disk::{Access, BootId, Dir, File, PAGE_BYTES, Page, Word};
 use crate::error::{Error, Result};
-use crate::ids::{Epoch, Incarnation, Offset, RecordId, TimestampMs};
+use crate::ids::{Epoch, Incarnation, Offset};
 
 /// The file's name.
 pub const HEAD: &[u8] = b"head";
@@ -55,17 +62,25 @@ pub(super) const APPEND_HOLDER_AT: usize = 272;
 pub(super) const MAINTENANCE_WORD_AT: usize = 320;
 pub(super) const MAINTENANCE_HOLDER_AT: usize = 328;
 const SELECTOR_AT: usize = 384;
+const DURABLE_COPY_AT: usize = 392;
+const LOG_START_COPY_AT: usize = 400;
+const EPOCH_COPY_AT: usize = 408;
+const INCARNATION_CHECK_AT: usize = 416;
 const SLOTS_AT: [usize; 2] = [448, 576];
 const _: () = assert!(SLOTS_AT[1] + 128 <= PAGE_BYTES);
 
 /// Where the page holds inode numbers: a simulated reboot keeps them, though its files are copies.
 #[cfg(test)]
-pub(crate) const INODE_WORDS_AT: [usize; 3] = [INODE_AT, SLOTS_AT[0] + 24, SLOTS_AT[1] + 24];
+pub(crate) const INODE_WORDS_AT: [usize; 3] = [INODE_AT, SLOTS_AT[0] + SLOT_INODE * 8, SLOTS_AT[1] + SLOT_INODE * 8];
 
 pub(super) const APPEND_BYTE: u64 = 0;
 pub(super) const SYNC_BYTE: u64 = 1;
-pub(super) const ALIVE_BYTE: u64 = 2;
 pub(super) const MAINTENANCE_BYTE: u64 = 3;
+
+/// Numbers that do not fit together are looked at again so often, this far apart: whoever changes
+/// them may have lost the processor.
+const CHANGING_TRIES: u32 = 20;
+const CHANGING_PAUSE: Duration = Duration::from_millis(1);
 
 const FLAG_POISONED: u64 = 1;
 const FLAG_GONE: u64 = 2;
@@ -77,25 +92,6 @@ const FLAG_SYNCER_DIED: u64 = 4;
 pub(super) struct Head {
     file: File,
     page: Page,
-}
-
-/// What appenders hand on to one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot {
-    pub(super) log_end: Offset,
-    /// Where the next frame goes.
-    pub(super) end_position: u64,
-    pub(super) active_base: Offset,
-    pub(super) active_inode: u64,
-    pub(super) active_salt: u32,
-    pub(super) active_created: TimestampMs,
-    pub(super) last_id: RecordId,
-    pub(super) entries_added: u64,
-    pub(super) max_deleted_id: RecordId,
-    /// Bytes of the active segment's index.
-    pub(super) index_bytes: u64,
-    /// The position of the last frame in the index.
-    pub(super) indexed: u64,
 }
 
 /// All of the state that [`Head::set_up`] needs.
@@ -142,30 +138,76 @@ impl Head {
         self.file.inode()
     }
 
-    /// Whether what the page says is true now: it was written in this boot, for this very file, and
-    /// for the segment that lies in `dir`. A page from before a reboot, a restored copy, a foreign or
-    /// a cut one is not.
+    /// Whether what the page says is true now: it was written in this boot, for this very file, its
+    /// numbers fit together, and they fit the segment that lies in `dir`. A page from before a
+    /// reboot, a restored copy, a foreign or a cut one is not.
     pub(super) fn is_believable(&self, dir: &Dir) -> Result<bool> {
-        let own = !self.page.is_lost()
+        if !self.is_own(dir) || self.is_gone() || !self.is_consistent(dir) {
+            return Ok(false);
+        }
+        loop {
+            let slot = self.slot();
+            let is_writing = self.is_writing();
+            let Some(meta) = dir.stat(file_name(slot.active_base).as_bytes())? else { return Ok(false) };
+            if meta.inode != slot.active_inode || meta.length < slot.end_position {
+                return Ok(false);
+            }
+            // Inode numbers are used again, and a file can be written over: a page that was put back
+            // from a copy may have passed so far. But the log went on without it: beyond its end, or
+            // in a segment that it does not know. Or that is an append which happens just now.
+            let went_on = meta.length > slot.end_position
+                || (slot.log_end != slot.active_base && dir.stat(file_name(slot.log_end).as_bytes())?.is_some());
+            if !went_on || is_writing || self.is_writing() {
+                return Ok(true);
+            }
+            if self.slot() == slot {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether the page was written for this very file, in this boot: all processes that use the log
+    /// then share it, and its locks.
+    pub(super) fn is_own(&self, dir: &Dir) -> bool {
+        !self.page.is_lost()
             && self.page.load(MAGIC_AT) == MAGIC
             && self.page.load(VERSION_AT) == VERSION
             && self.boot() == dir.boot()
-            && self.page.load(INODE_AT) == self.inode();
-        if !own {
-            return Ok(false);
+            && self.page.load(INODE_AT) == self.inode()
+            && self.page.load(INCARNATION_CHECK_AT) == u64::from(crc32fast::hash(&self.load_16(INCARNATION_AT)))
+    }
+
+    /// Whether the numbers fit together. They do not while somebody changes them, which is soon over;
+    /// or for good if that process died, or a bit was flipped.
+    fn is_consistent(&self, dir: &Dir) -> bool {
+        for _ in 0..CHANGING_TRIES {
+            let Some(slot) = self.sound_slot() else {
+                dir.pause(CHANGING_PAUSE);
+                continue;
+            };
+            // The next appender settles what one that died left, the next sync what a sync left.
+            let words = self.log_end() == slot.log_end && self.active_base() == slot.active_base || self.is_writing();
+            let durable = self.has_copy(DURABLE_AT, DURABLE_COPY_AT) && self.durable() <= self.log_end() || self.syncing() != 0;
+            if words && durable && self.has_copy(LOG_START_AT, LOG_START_COPY_AT) && self.has_copy(EPOCH_AT, EPOCH_COPY_AT) {
+                return true;
+            }
+            dir.pause(CHANGING_PAUSE);
         }
-        let slot = self.slot();
-        let Some(meta) = dir.stat(file_name(slot.active_base).as_bytes())? else { return Ok(false) };
-        if meta.inode != slot.active_inode || meta.length < slot.end_position {
-            return Ok(false);
-        }
-        // Inode numbers are used again, and a file can be written over: a page that was put back
-        // from a copy may have passed so far. But the log went on without it: beyond its end, or in
-        // a segment that it does not know. While somebody has the log open, that is an append that
-        // happens just now.
-        let went_on = meta.length > slot.end_position
-            || (slot.log_end != slot.active_base && dir.stat(file_name(slot.log_end).as_bytes())?.is_some());
-        Ok(!went_on || self.is_writing() || self.file.is_locked_elsewhere(ALIVE_BYTE)?)
+        false
+    }
+
+    fn has_copy(&self, at: usize, copy_at: usize) -> bool {
+        self.page.load(at) == !self.page.load(copy_at)
+    }
+
+    /// The lower one of a number and its copy: of two that differ, one was not finished or is wrong.
+    fn lower(&self, at: usize, copy_at: usize) -> u64 {
+        self.page.load(at).min(!self.page.load(copy_at))
+    }
+
+    fn store_with_copy(&self, at: usize, copy_at: usize, value: u64) {
+        self.page.store(copy_at, !value);
+        self.page.store(at, value);
     }
 
     /// The version, if it is not this drave's though the page is whole.
@@ -182,9 +224,10 @@ impl Head {
         page.store(VERSION_AT, VERSION);
         page.store(INODE_AT, self.inode());
         self.store_16(INCARNATION_AT, setup.incarnation.0);
-        page.store(DURABLE_AT, setup.durable.0);
-        page.store(LOG_START_AT, setup.log_start.0);
-        page.store(EPOCH_AT, setup.epoch.0);
+        page.store(INCARNATION_CHECK_AT, u64::from(crc32fast::hash(&setup.incarnation.0)));
+        self.set_durable(setup.durable);
+        self.store_with_copy(LOG_START_AT, LOG_START_COPY_AT, setup.log_start.0);
+        self.set_epoch(setup.epoch);
         page.store(FLAGS_AT, if setup.poisoned { FLAG_POISONED } else { 0 });
         page.store(SYNCING_AT, 0);
         page.store(WRITING_AT, 0);
@@ -220,21 +263,33 @@ impl Head {
         Offset(self.page.load(DURABLE_AT))
     }
 
+    /// Under the sync lock.
     pub(super) fn raise_durable(&self, durable: Offset) {
-        self.page.raise(DURABLE_AT, durable.0);
+        self.set_durable(self.durable().max(durable));
     }
 
-    /// After a repair lost records, the end is lower than it was.
+    /// Under the sync lock. After a repair lost records, the end is lower than it was.
     pub(super) fn set_durable(&self, durable: Offset) {
-        self.page.store(DURABLE_AT, durable.0);
+        self.store_with_copy(DURABLE_AT, DURABLE_COPY_AT, durable.0);
+    }
+
+    /// What is durable at least, whatever has become of the page.
+    pub(super) fn durable_at_least(&self) -> Offset {
+        Offset(self.lower(DURABLE_AT, DURABLE_COPY_AT))
+    }
+
+    /// Where the log starts at least.
+    pub(super) fn log_start_at_least(&self) -> Offset {
+        Offset(self.lower(LOG_START_AT, LOG_START_COPY_AT))
     }
 
     pub(super) fn log_start(&self) -> Offset {
         Offset(self.page.load(LOG_START_AT))
     }
 
+    /// Under the append lock.
     pub(super) fn raise_log_start(&self, start: Offset) {
-        self.page.raise(LOG_START_AT, start.0);
+        self.store_with_copy(LOG_START_AT, LOG_START_COPY_AT, self.log_start().max(start).0);
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -242,7 +297,7 @@ impl Head {
     }
 
     pub(super) fn set_epoch(&self, epoch: Epoch) {
-        self.page.store(EPOCH_AT, epoch.0);
+        self.store_with_copy(EPOCH_AT, EPOCH_COPY_AT, epoch.0);
     }
 
     pub(super) fn set_generation(&self) -> u64 {
@@ -334,45 +389,29 @@ impl Head {
     /// The slot that the selector points at. Exact under the append lock; without it, single
     /// numbers are exact but may be of different moments.
     pub(super) fn slot(&self) -> Slot {
+        Slot::of(&self.numbers().0)
+    }
+
+    /// The same, if its checksum is right.
+    pub(super) fn sound_slot(&self) -> Option<Slot> {
+        let (numbers, check) = self.numbers();
+        (check == check_of(&numbers)).then(|| Slot::of(&numbers))
+    }
+
+    fn numbers(&self) -> ([u64; SLOT_NUMBERS], u64) {
         let at = SLOTS_AT[(self.page.load(SELECTOR_AT) & 1) as usize];
-        let load = |index: usize| self.page.load(at + index * 8);
-        Slot {
-            log_end: Offset(load(0)),
-            end_position: load(1),
-            active_base: Offset(load(2)),
-            active_inode: load(3),
-            active_salt: load(4) as u32,
-            active_created: TimestampMs(load(5)),
-            last_id: RecordId { ms: load(6), seq: load(7) },
-            entries_added: load(8),
-            max_deleted_id: RecordId { ms: load(9), seq: load(10) },
-            index_bytes: load(11),
-            indexed: load(12),
-        }
+        (std::array::from_fn(|index| self.page.load(at + index * 8)), self.page.load(at + SLOT_NUMBERS * 8))
     }
 
     /// Makes `slot` the state of the log, and moves the log end to it. Under the append lock.
     pub(super) fn publish(&self, slot: &Slot) {
         let selector = (self.page.load(SELECTOR_AT) & 1) ^ 1;
         let at = SLOTS_AT[selector as usize];
-        let numbers = [
-            slot.log_end.0,
-            slot.end_position,
-            slot.active_base.0,
-            slot.active_inode,
-            u64::from(slot.active_salt),
-            slot.active_created.0,
-            slot.last_id.ms,
-            slot.last_id.seq,
-            slot.entries_added,
-            slot.max_deleted_id.ms,
-            slot.max_deleted_id.seq,
-            slot.index_bytes,
-            slot.indexed,
-        ];
+        let numbers = slot.numbers();
         for (index, number) in numbers.into_iter().enumerate() {
             self.page.store(at + index * 8, number);
         }
+        self.page.store(at + SLOT_NUMBERS * 8, check_of(&numbers));
         self.page.store(SELECTOR_AT, selector);
         self.page.store(ACTIVE_BASE_AT, slot.active_base.0);
         self.page.store(LOG_END_AT, slot.log_end.0);

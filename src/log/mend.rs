@@ -8,11 +8,12 @@
 
 use std::path::PathBuf;
 
-use super::head::{Head, Slot};
+use super::head::Head;
 use super::index::{self, IndexEntry};
 use super::locks::{self, APPEND, MAINTENANCE};
 use super::rewrite::Rewrite;
 use super::segment::{Segment, random_salt};
+use super::slot::Slot;
 use super::sweep::{self, Bounds, Link, Piece, Standing, Tip, said_by};
 use super::verify::is_own;
 use super::{Log, lock_mutex};
@@ -62,12 +63,13 @@ impl Log {
     /// What could be repaired until then stays repaired.
     pub fn mend(&self, quarantine: &Dir, job: &Job) -> Result<Mended> {
         let head = self.head()?;
+        self.settle_astray(job)?;
         let _maintain = lock_mutex(&self.maintain);
         let _maintaining = locks::take(head, MAINTENANCE, self, job)?;
         {
             let mut appender = lock_mutex(&self.append);
             let _appending = locks::take(head, APPEND, self, job)?;
-            self.check_in_force(head)?;
+            self.check_in_force()?;
             if head.is_poisoned() {
                 self.repair(head, &mut appender, job)?;
             }
@@ -92,7 +94,7 @@ impl Log {
         mending.segments(false)?;
         let mut appender = lock_mutex(&self.append);
         let _appending = locks::take(head, APPEND, self, job)?;
-        self.check_in_force(head)?;
+        self.check_in_force()?;
         self.catch_up(head, &mut appender)?;
         mending.segments(true)?;
         // The active segment may be another file now.

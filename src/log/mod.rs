@@ -8,7 +8,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `head` | the shared page: its layout, and who may believe it |
+//! | `head`, `slot` | the shared page: its layout, and who may believe it |
 //! | `locks` | taking the locks, with a limit |
 //! | `segment` | segment files, their headers, the set of them |
 //! | `index` | the sparse index of a segment |
@@ -38,6 +38,7 @@ mod recover;
 mod repair;
 mod rewrite;
 mod segment;
+mod slot;
 mod survey;
 mod sweep;
 mod sync;
@@ -51,7 +52,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::disk::Dir;
+use crate::disk::{Dir, PAGE_BYTES};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Incarnation, Offset, Place};
 use crate::job::Job;
@@ -94,6 +95,8 @@ pub struct Log {
     clock: Clock,
     options: RwLock<LogOptions>,
     bell: Option<Arc<Bell>>,
+    /// Kept here, since the page may be lost.
+    incarnation: Incarnation,
     state: State,
     maintain: Mutex<()>,
     append: Mutex<Appender>,
@@ -153,13 +156,25 @@ impl Log {
         matches!(self.state, State::Walked(_))
     }
 
+    /// Bytes behind the end of a log that was walked over: nothing tells that anybody was promised
+    /// them.
+    #[must_use]
+    pub fn bytes_torn(&self) -> u64 {
+        match &self.state {
+            State::Live(_) => 0,
+            State::Walked(survey) => survey.torn_bytes,
+        }
+    }
+
+    /// Whether a log that was walked over can be opened as a moving one by now.
+    pub fn is_live_by_now(&self) -> Result<bool> {
+        open::is_live(&self.dir)
+    }
+
     /// Which life of the topic this is.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
-        match &self.state {
-            State::Live(head) => head.incarnation(),
-            State::Walked(survey) => survey.incarnation,
-        }
+        self.incarnation
     }
 
     /// The next offset to be assigned.
@@ -243,9 +258,11 @@ impl Log {
         Ok(head.is_gone() || !self.is_at_path(head)?)
     }
 
+    /// Whether the file at the page's path is this page, all of it.
     fn is_at_path(&self, head: &Head) -> Result<bool> {
         let path = [&self.name[..], b"/", HEAD].concat();
-        Ok(self.parents[0].stat(&path)?.is_some_and(|meta| meta.inode == head.inode()))
+        let meta = self.parents[0].stat(&path)?;
+        Ok(meta.is_some_and(|meta| meta.inode == head.inode() && meta.length >= PAGE_BYTES as u64) && !head.page().is_lost())
     }
 
     /// Wakes whoever waits for this log to move.
@@ -297,7 +314,7 @@ impl Log {
         let _appending = locks::take(head, locks::APPEND, self, job)?;
         let _sync = self.sync_mutex();
         let _syncing = self.hold_sync(head, job)?;
-        self.check_in_force(head)?;
+        self.check_in_force()?;
         remove()?;
         head.set_gone();
         head.durable_word().ring();

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use super::append::Appender;
-use super::head::{self, ALIVE_BYTE, APPEND_BYTE, HEAD, Head, MAINTENANCE_BYTE, SYNC_BYTE, Setup, Slot};
+use super::head::{self, APPEND_BYTE, HEAD, Head, MAINTENANCE_BYTE, SYNC_BYTE, Setup};
 use super::locks::LIMIT;
 use super::recover;
 use super::segment::{Segment, random_salt};
+use super::slot::Slot;
 use super::survey::{self, Hint};
 use super::sync::Syncer;
 use super::{Bell, Log, LogOptions, State};
@@ -108,6 +109,10 @@ impl Log {
                     clock: opening.clock.clone(),
                     options: RwLock::new(opening.options.clone()),
                     bell: opening.bell.clone(),
+                    incarnation: match &state {
+                        State::Live(head) => head.incarnation(),
+                        State::Walked(survey) => survey.incarnation,
+                    },
                     state,
                     maintain: Mutex::new(()),
                     append: Mutex::new(Appender::default()),
@@ -138,25 +143,20 @@ fn open_for_writing(dir: &Dir, parents: &[Arc<Dir>], opening: &Opening) -> Resul
     };
     head::check_version(&head)?;
     if head.is_believable(dir)? {
-        return hold_alive(dir, head);
+        return Ok(Some(State::Live(head)));
     }
-    // Exclusively: two openers after a reboot must not believe each other.
-    if !head.file().try_lock(ALIVE_BYTE, LockKind::Exclusive)? {
+    // Under all locks, and after a second look: two openers after a reboot must not both recover.
+    let is_current = dir.stat(HEAD)?.is_some_and(|meta| meta.inode == head.inode());
+    if !is_current || !take_all(&head)? {
+        // What was taken is given back as the file is closed.
         return Ok(None);
     }
-    let is_current = dir.stat(HEAD)?.is_some_and(|meta| meta.inode == head.inode());
-    let locked = is_current && take_all(&head)?;
-    if locked && !head.is_believable(dir)? {
+    if !head.is_believable(dir)? {
         recover::recover(dir, parents, &head, opening)?;
     }
     for byte in [MAINTENANCE_BYTE, APPEND_BYTE, SYNC_BYTE] {
         head.file().unlock(byte)?;
     }
-    if !locked {
-        head.file().unlock(ALIVE_BYTE)?;
-        return Ok(None);
-    }
-    head.file().try_lock(ALIVE_BYTE, LockKind::Shared)?;
     Ok(Some(State::Live(head)))
 }
 
@@ -167,16 +167,6 @@ fn take_all(head: &Head) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// The page is believable: it stays so for as long as *alive* is held, unless somebody was about to
-/// recover in the moment between.
-fn hold_alive(dir: &Dir, head: Head) -> Result<Option<State>> {
-    if head.file().try_lock(ALIVE_BYTE, LockKind::Shared)? && head.is_believable(dir)? {
-        Ok(Some(State::Live(head)))
-    } else {
-        Ok(None)
-    }
 }
 
 fn make_head(dir: &Dir) -> Result<()> {
@@ -194,26 +184,32 @@ fn make_head(dir: &Dir) -> Result<()> {
 }
 
 fn open_for_reading(dir: &Dir) -> Result<State> {
+    let Some(head) = head_for_reading(dir)? else {
+        return Ok(State::Walked(Box::new(survey::survey(dir, Hint::default())?)));
+    };
+    if head.is_believable(dir)? {
+        return Ok(State::Live(head));
+    }
+    let hint = if head.page().is_lost() { Hint::default() } else { Hint::of(&head, dir.boot()) };
+    Ok(State::Walked(Box::new(survey::survey(dir, hint)?)))
+}
+
+/// Whether the log in `dir` has a page to be believed.
+pub(super) fn is_live(dir: &Dir) -> Result<bool> {
+    head_for_reading(dir)?.map_or(Ok(false), |head| head.is_believable(dir))
+}
+
+/// The page, unless it is missing or cut.
+fn head_for_reading(dir: &Dir) -> Result<Option<Head>> {
     let head = match Head::open(dir, Access::ReadWrite) {
         Err(error) if is_read_only(&error) => Head::open(dir, Access::Read),
         other => other,
     };
-    let hint = match head {
-        Ok(head) => {
-            head::check_version(&head)?;
-            if head.is_believable(dir)? && head.file().try_lock(ALIVE_BYTE, LockKind::Shared)? {
-                if head.is_believable(dir)? {
-                    return Ok(State::Live(head));
-                }
-                // Held by a reader that does not believe, it would keep writers from recovering.
-                head.file().unlock(ALIVE_BYTE)?;
-            }
-            if head.page().is_lost() { Hint::default() } else { Hint::of(&head, dir.boot()) }
-        }
-        Err(error) if error.is_not_found() || matches!(error, Error::Damaged { .. }) => Hint::default(),
-        Err(error) => return Err(error),
-    };
-    Ok(State::Walked(Box::new(survey::survey(dir, hint)?)))
+    match head {
+        Ok(head) => head::check_version(&head).map(|()| Some(head)),
+        Err(error) if error.is_not_found() || matches!(error, Error::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_read_only(error: &Error) -> bool {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::head::{Head, Setup, Slot};
+use super::head::{Head, Setup};
 use super::index::{self, IndexEntry};
 use super::open::Opening;
 use super::segment::{self, Segment, random_salt};
+use super::slot::Slot;
 use super::survey::{Hint, LastSegment, Survey, survey};
 use crate::codec::SegmentHeader;
 use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
@@ -33,13 +34,16 @@ pub struct Recovered {
 /// Makes the log in `dir` good, and `head` its page. The caller holds all locks, and has seen that
 /// the page is not to be believed.
 pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Opening) -> Result<Recovered> {
+    // Processes may still use the log by another page, that was removed or replaced under them.
+    let is_fenced = !head.is_own(dir) && fence(dir)?;
     let mut hint = Hint::of(head, dir.boot());
     let mut poisoned = head.is_of_boot(dir.boot()) && (head.is_poisoned() || head.syncing() != 0);
     if head.page().is_lost() {
         (hint, poisoned) = (Hint::default(), false);
     }
     head.disbelieve();
-    let survey = survey(dir, hint)?;
+    let mut survey = survey(dir, hint)?;
+    survey.torn_bytes = survey.torn_bytes.saturating_sub(u64::from(is_fenced));
     if !survey.same_boot {
         sync_all_from(dir, survey.durable)?;
     }
@@ -72,6 +76,23 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
         );
     }
     Ok(recovered)
+}
+
+/// Makes the last segment one byte longer, if it was begun in this boot: whoever appends to it by a
+/// page that is not ours finds it longer than it should be, and does not acknowledge what it wrote.
+/// What it acknowledged before is in the file, and the survey finds it. The byte lies behind the
+/// end that the next segment will name.
+fn fence(dir: &Dir) -> Result<bool> {
+    for base in segment::list(dir)?.into_iter().rev() {
+        let Some(header) = segment::header_of(dir, base)? else { continue };
+        if header.boot != dir.boot().0 {
+            return Ok(false);
+        }
+        let file = dir.open_file(file_name(base).as_bytes(), Access::ReadWrite)?;
+        file.append_all(&[&[0]], file.length()?)?;
+        return Ok(true);
+    }
+    Ok(false)
 }
 
 /// After a reboot what is in memory was read from the disk; syncing it costs little, and from then

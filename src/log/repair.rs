@@ -4,12 +4,13 @@
 
 use std::ops::Range;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::append::Appender;
-use super::head::{Head, Slot};
+use super::head::Head;
 use super::read::LogReader;
 use super::segment::{self, Segment, random_salt};
+use super::slot::Slot;
 use super::{Log, Step};
 use crate::codec::frame::{Packed, Placing};
 use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
@@ -42,7 +43,7 @@ impl Log {
         let mut slot = match self.catch_up(head, appender) {
             // A repair died between putting its segment in place and saying so: this one reads
             // what that one wrote.
-            Err(Error::TopicGone { .. }) => head.slot(),
+            Err(Error::Astray { .. }) if head.sound_slot().is_some() => head.slot(),
             other => other?,
         };
         let durable = head.durable();
@@ -61,7 +62,12 @@ impl Log {
         head.durable_word().ring();
         self.announce(head);
         let records_lost = before.since(slot.log_end);
-        warn!(path = %self.path().display(), durable = durable.0, records_lost, "rewrote what a failed sync had left in doubt");
+        let (path, durable) = (self.path().display(), durable.0);
+        if records_lost > 0 {
+            warn!(%path, durable, records_lost, "rewrote what a failed sync had left in doubt");
+        } else {
+            info!(%path, durable, "rewrote what a sync had left in doubt, and lost nothing");
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! A segment that a repair writes: frames taken over from the old one, holes where there are none.
 
-use super::head::Slot;
 use super::index::{self, IndexEntry};
+use super::slot::Slot;
 use crate::codec::frame::{HEADER_BYTES as FRAME_HEADER_BYTES, Packed, Placing};
 use crate::codec::segment::HEADER_BYTES;
 use crate::codec::{Frame, FrameKind, SegmentHeader};

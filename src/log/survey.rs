@@ -74,14 +74,16 @@ impl Hint {
     /// What a page that is not believed is still good for: its durable offset and log start only
     /// ever rise, so even stale they are lower bounds, for the same life of the topic.
     pub(super) fn of(head: &Head, boot: BootId) -> Hint {
-        let slot = head.slot();
+        let slot = head.sound_slot();
+        let written = slot.map_or(Offset::ZERO, |slot| slot.log_end);
         Hint {
-            incarnation: Some(head.incarnation()),
-            durable: head.durable(),
-            written: if head.is_of_boot(boot) { head.log_end() } else { Offset::ZERO },
-            log_start: head.log_start(),
+            // A page that was just made knows of no life.
+            incarnation: Some(head.incarnation()).filter(|life| life.0 != [0; 16]),
+            durable: head.durable_at_least(),
+            written: if head.is_of_boot(boot) { written } else { Offset::ZERO },
+            log_start: head.log_start_at_least(),
             epoch: head.epoch(),
-            active: Some((slot.active_base, slot.active_salt)),
+            active: slot.map(|slot| (slot.active_base, slot.active_salt)),
         }
     }
 }
@@ -130,6 +132,24 @@ pub(super) fn survey(dir: &Dir, hint: Hint) -> Result<Survey> {
     Ok(survey)
 }
 
+/// Without a page nothing tells which of two lives is the topic's: that is for a person to say.
+fn check_is_one_life(dir: &Dir, bases: &[Offset]) -> Result<()> {
+    let mut first: Option<(Offset, Incarnation)> = None;
+    for base in bases {
+        let Some(header) = segment::header_of(dir, *base)? else { continue };
+        let (own, incarnation) = *first.get_or_insert((*base, header.incarnation));
+        if header.incarnation != incarnation {
+            let why = format!(
+                "{} and {} are of different topics, or of different lives of this one; move away what does not belong here",
+                file_name(own),
+                file_name(*base)
+            );
+            return Err(Error::StoreUnusable { path: dir.path().to_owned(), why });
+        }
+    }
+    Ok(())
+}
+
 #[derive(Debug)]
 struct SurveyWalk {
     hint: Hint,
@@ -155,6 +175,9 @@ impl SurveyWalk {
             if last_header.is_some() {
                 break;
             }
+        }
+        if hint.incarnation.is_none() {
+            check_is_one_life(dir, bases)?;
         }
         let incarnation = match &last_header {
             Some(header) => Some(header.incarnation),
@@ -207,9 +230,10 @@ impl SurveyWalk {
         let segment = match Segment::open(dir, base, Access::Read, || Ok(spare_salt)) {
             Ok(segment) => segment,
             Err(Error::Damaged { .. }) => {
-                // Nothing in it can be read: a header that was never written, or damage.
+                // Nothing in it can be verified: a header that was never written, or damage.
                 self.note_break(self.visited.len(), 0, false);
-                self.visited.push((index, LastSegment::unreadable(base), 0));
+                let length = dir.stat(file_name(base).as_bytes())?.map_or(0, |meta| meta.length);
+                self.visited.push((index, LastSegment::unreadable(base), length));
                 return Ok(());
             }
             Err(error) => return Err(error),

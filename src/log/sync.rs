@@ -72,10 +72,16 @@ impl Log {
 
     /// Repairs like the next append.
     fn heal(&self, head: &Head, job: &Job) -> Result<()> {
-        let mut appender = lock_mutex(&self.append);
-        let _held = locks::take(head, APPEND, self, job)?;
-        self.check_in_force(head)?;
-        self.repair(head, &mut appender, job)
+        let healed = {
+            let mut appender = lock_mutex(&self.append);
+            let _held = locks::take(head, APPEND, self, job)?;
+            self.check_in_force()?;
+            self.repair(head, &mut appender, job)
+        };
+        match healed {
+            Err(Error::Astray { .. }) => self.recover_in_place(job),
+            other => other,
+        }
     }
 
     /// Syncs everything that is written, for all who wait; `false` when somebody else is at it.
@@ -118,8 +124,8 @@ impl Log {
         }
         head.set_syncing(u64::from(std::process::id()));
         let synced = sync();
-        if let Err(error) = &synced {
-            if error.is_not_found() && head.is_gone() {
+        if synced.is_err() {
+            if head.is_gone() || !self.is_at_path(head)? {
                 head.set_syncing(0);
                 return Err(Error::TopicGone { path: self.path().to_owned() });
             }
@@ -137,6 +143,7 @@ impl Log {
     fn finds_dead_sync(&self, head: &Head) -> bool {
         let is_dead = head.syncing() != 0;
         if is_dead {
+            head.set_durable(head.durable_at_least());
             head.poison_by_death();
             head.set_syncing(0);
             self.announce_durable(head);
@@ -175,7 +182,14 @@ impl Log {
             }
         }
         if active < end {
-            self.active_file(head, syncer, active)?.sync()?;
+            let slot = head.sound_slot().filter(|slot| slot.active_base == active);
+            let file = self.active_file(head, syncer, active)?;
+            file.sync()?;
+            // A sync of bytes that nobody can reach says nothing.
+            let standing = file.standing()?;
+            if !standing.has_name || slot.is_some_and(|slot| standing.length < slot.end_position) {
+                return Err(self.astray("the active segment was removed or cut before it was durable"));
+            }
         }
         if active >= durable {
             self.dir.sync()?;

@@ -33,6 +33,7 @@ impl Log {
     /// [`Error::OffsetPastEnd`].
     pub fn trim(&self, before: Offset, job: &Job) -> Result<TrimmedLog> {
         let head = self.head()?;
+        self.settle_astray(job)?;
         let _maintain = lock_mutex(&self.maintain);
         let _held = locks::take(head, MAINTENANCE, self, job)?;
         let from = head.log_start();
@@ -47,7 +48,7 @@ impl Log {
     fn move_start(&self, head: &Head, before: Offset, job: &Job) -> Result<Place> {
         let mut appender = lock_mutex(&self.append);
         let _held = locks::take(head, APPEND, self, job)?;
-        self.check_in_force(head)?;
+        self.check_in_force()?;
         self.notice_dead_sync(head)?;
         if head.is_poisoned() {
             self.repair(head, &mut appender, job)?;

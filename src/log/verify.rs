@@ -110,15 +110,22 @@ impl Check<'_> {
             self.segment(link, in_force.get(index + 1).copied())?;
         }
         self.missing(self.tip.end);
-        if log.is_still() {
-            let tip = self.tip;
-            for base in segment::list(log.dir())?.into_iter().filter(|base| tip.is_behind(*base)) {
-                let what = "a segment behind the end of the log, of records that were never acknowledged";
-                self.note(log.path().join(file_name(base)), 0, what, true);
-            }
-        }
+        self.behind_the_end()?;
         self.foreign_files()?;
         if log.is_gone()? { Err(Error::TopicGone { path: log.path().to_owned() }) } else { Ok(()) }
+    }
+
+    fn behind_the_end(&mut self) -> Result<()> {
+        let log = self.log;
+        let bases = segment::list(log.dir())?;
+        // Read after the names: segments were begun since the check began, and one may be just now.
+        let tip = log.tip();
+        let is_begun = |base: Offset| !log.is_still() && base >= tip.end;
+        for base in bases.into_iter().filter(|base| tip.is_behind(*base) && !is_begun(*base)) {
+            let what = "a segment behind the end of the log, of records that were never acknowledged";
+            self.note(log.path().join(file_name(base)), 0, what, log.is_still());
+        }
+        Ok(())
     }
 
     fn damage(&mut self, path: PathBuf, position: u64, offsets: (Offset, Offset), what: String) {

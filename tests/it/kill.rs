@@ -120,7 +120,7 @@ fn a_record_that_was_written_and_not_published_is_taken_in_by_the_next_publisher
     let store = one_record("none");
     let path = segment(&store, "t", 0);
     let before = length(&path);
-    let dying = traced(&store, &["publish", "t", "--receipts", "one"], &path, "pwritev:delay_exit=60000000:when=1");
+    let dying = traced(&store, &["publish", "t", "--receipts", "one"], &path, "pwritev2:delay_exit=60000000:when=1");
     wait_until("it has written", || length(&path) > before);
     // Written, but nobody may see it before it is published.
     assert_eq!(values(&store), ["zero"]);
@@ -136,7 +136,7 @@ fn half_a_frame_of_a_dead_writer_is_cut_off_by_the_next_publisher() {
     let store = one_record("none");
     let path = segment(&store, "t", 0);
     let before = length(&path);
-    let dying = traced(&store, &["publish", "t", "one"], &path, "pwritev:delay_exit=60000000:when=1");
+    let dying = traced(&store, &["publish", "t", "one"], &path, "pwritev2:delay_exit=60000000:when=1");
     wait_until("it has written", || length(&path) > before);
     dying.kill();
     // As if the kill had come in the middle of the copy.
@@ -154,7 +154,7 @@ fn a_writer_killed_in_the_middle_of_a_roll_costs_nothing() {
     store.ok(&["publish", "t", &line]);
     // This one does not fit into the segment, so the first write is the next segment's header.
     let next = segment(&store, "t", 2);
-    let dying = traced(&store, &["publish", "t", &line], &next, "pwritev:delay_exit=60000000:when=1");
+    let dying = traced(&store, &["publish", "t", &line], &next, "pwritev2:delay_exit=60000000:when=1");
     wait_until("the next segment is there", || length(&next) > 0);
     dying.kill();
     // These would have fitted into the old one.
@@ -248,7 +248,7 @@ fn a_failed_write_is_an_error_and_no_more() {
     let store = one_record("sync");
     let path = segment(&store, "t", 0);
     for error in ["EIO", "ENOSPC"] {
-        let ran = traced(&store, &["publish", "t", "one"], &path, &format!("pwritev:error={error}:when=1")).end();
+        let ran = traced(&store, &["publish", "t", "one"], &path, &format!("pwritev2:error={error}:when=1")).end();
         assert_eq!((ran.code(), ran.stdout()), (1, ""));
         assert!(ran.stderr().contains(&format!("cannot write {}", path.display())), "{}", ran.stderr());
     }
@@ -270,7 +270,7 @@ fn stopped(store: &Store, value: &str, call: &str) -> (Traced, Pid) {
 #[test]
 fn others_wait_for_a_stopped_holder_of_a_lock_until_their_time_limit_and_name_it_after_thirty_seconds() {
     let (append, sync) = (one_record("none"), one_record("sync"));
-    let (mut in_append, append_pid) = stopped(&append, "one", "pwritev");
+    let (mut in_append, append_pid) = stopped(&append, "one", "pwritev2");
     let (mut in_sync, sync_pid) = stopped(&sync, "one", "fdatasync");
     for store in [&append, &sync] {
         let began = Instant::now();

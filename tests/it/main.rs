@@ -3,6 +3,7 @@
 mod damage;
 mod fixture;
 mod generate;
+mod harm;
 mod inspect;
 mod kill;
 mod life;

@@ -208,7 +208,7 @@ pub(crate) fn traced(store: &Store, words: &[&str], path: &Path, inject: &str) -
     let log = store.beside().join(format!("strace-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-q", "-o"]).arg(&log).arg("-P").arg(path);
-    command.args(["-e", "trace=pwritev,fdatasync,fsync,renameat2,renameat"]).args(["-e", &format!("inject={inject}")]);
+    command.args(["-e", "trace=pwritev2,fdatasync,fsync,renameat2,renameat"]).args(["-e", &format!("inject={inject}")]);
     let plain = store.command(words);
     command.arg(plain.get_program()).args(words).env("DRAVE_STORE", store.path());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
