@@ -70,7 +70,7 @@ anon_peak() { # runs "$@", prints the peak of RssAnon in KiB
   done
   wait $pid; echo "$peak"
 }
-publish_huge() { yes "$(head -c 100 /dev/zero | tr '\0' x)" | head -n $huge | $drave publish t; }
+publish_huge() { { yes "$(head -c 100 /dev/zero | tr '\0' x)" || true; } | head -n $huge | $drave publish t; }
 row_memory() {
   eval "$(fresh none)"
   mkfifo pipe; (yes "$(head -c 100 /dev/zero | tr '\0' x)" | head -n $huge > pipe || true) &
