@@ -1,10 +1,12 @@
 //! What users are promised, tried on the real binary; and the shape of the sources.
 
+mod bounds;
 mod damage;
 mod fixture;
 mod generate;
 mod harm;
 mod inspect;
+mod json;
 mod kill;
 mod life;
 mod mend;
