@@ -1,5 +1,5 @@
 //! How long does a line take from the stdin of a running `publish` to the stdout of a running
-//! `tail -f`? At `none`, one line each 500 us, both processes' pipes held here.
+//! `tail -f`? At `none`, one line each 500 us, both processes' pipes held here. Beside it, `cat | cat`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
@@ -22,12 +22,28 @@ fn main() -> std::io::Result<()> {
     let mut publish = drave(&["publish", "t"])?;
     let mut input = publish.stdin.take().expect("piped");
     let mut output = BufReader::new(tail.stdout.take().expect("piped"));
+    wait_for_follower(&mut input, &mut output)?;
+    report("publish, tail -f", lines, &mut input, &mut output)?;
+    tail.kill()?;
+    drop(input);
+    publish.wait()?;
+    tail.wait()?;
 
+    // The limit: as many processes, and nothing but pipes between them.
+    let mut cats = Command::new("sh").args(["-c", "cat | cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut input = cats.stdin.take().expect("piped");
+    let mut output = BufReader::new(cats.stdout.take().expect("piped"));
+    report("cat | cat", lines, &mut input, &mut output)?;
+    drop(input);
+    cats.wait().map(|_| ())
+}
+
+/// Sends a line each half millisecond, and says how long they took until they came out.
+fn report(name: &str, lines: usize, input: &mut impl std::io::Write, output: &mut impl std::io::BufRead) -> std::io::Result<()> {
     let mut took: Vec<Duration> = Vec::with_capacity(lines);
     let mut line = String::new();
     // The first lines find the follower still starting up, or a page cold; they are not counted.
     let warm_up = 20;
-    wait_for_follower(&mut input, &mut output)?;
     let mut due = Instant::now();
     for index in 0..lines + warm_up {
         while Instant::now() < due {
@@ -45,15 +61,10 @@ fn main() -> std::io::Result<()> {
             took.push(began.elapsed());
         }
     }
-    tail.kill()?;
-    drop(input);
-    publish.wait()?;
-    tail.wait()?;
     took.sort_unstable();
     let at = |percent: f64| took[((took.len() - 1) as f64 * percent / 100.0) as usize].as_secs_f64() * 1e6;
-    let report =
-        format!("line to line, none, n = {lines}: p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us\n", at(50.0), at(99.0), at(99.9));
-    std::io::stdout().write_all(report.as_bytes())
+    let times = format!("p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us", at(50.0), at(99.0), at(99.9));
+    writeln!(std::io::stdout(), "line to line, {name}, n = {lines}: {times}")
 }
 
 /// `tail -n 0` shows what comes after it has looked: lines are sent until one comes through.

@@ -17,13 +17,13 @@
 //!
 //! **A write** travels: `cli/publish` -> [`engine::Publisher`] -> `broker/publish` (settings, size,
 //! level; the batch is packed before any lock is taken) -> `store` finds the topic -> `log/append`:
-//! append lock, catch up with what others appended, one positioned write, the shared page's log end
-//! moves, followers wake. At `sync`, `log/sync`: one process syncs for all who wait, the durable
+//! append lock, catch up with what others appended, one write behind the last byte of the file, a look
+//! at its length, the shared page's log end moves, followers wake. At `sync`, `log/sync`: one process syncs for all who wait, the durable
 //! offset covers the record, ack.
 //!
 //! **A read**: `cli/tail` -> [`engine::Feed`] -> `broker/feed` (merges topics by ID) -> `log/read`:
 //! find the segment by its name, the frame by the index, its bytes by a map (long stretches) or a
-//! positioned read (a follower's); verify the checksum; hand out records borrowed from there. A
+//! positioned read (a follower's); copy the frame, verify the copy, hand out records borrowed from it. A
 //! reader takes no lock.
 //!
 //! **Many processes.** Each opens the directory itself. What they share is `head`, one mapped page

@@ -1,4 +1,4 @@
-//! Appending: one positioned write under the append lock.
+//! Appending: one write behind the last byte of the active segment, under the append lock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
