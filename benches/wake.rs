@@ -1,7 +1,7 @@
 //! How long does a line take from the stdin of a running `publish` to the stdout of a running
 //! `tail -f`? At `none`, one line each 500 us, both processes' pipes held here. Beside it, `cat | cat`.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

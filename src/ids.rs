@@ -136,46 +136,64 @@ impl fmt::Debug for Incarnation {
     }
 }
 
-/// A topic's name: any 1 to 512 bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicName(Box<[u8]>);
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<[u8]>);
 
-impl TopicName {
-    /// The longest name, in bytes.
-    pub const BYTES_MAX: usize = 512;
+        impl $name {
+            /// The longest name, in bytes.
+            pub const BYTES_MAX: usize = 512;
 
-    /// `None` for a name that is empty or longer than [`TopicName::BYTES_MAX`].
-    #[must_use]
-    pub fn new(bytes: &[u8]) -> Option<TopicName> {
-        (1..=Self::BYTES_MAX).contains(&bytes.len()).then(|| TopicName(bytes.into()))
-    }
-
-    /// The name, byte for byte.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Display for TopicName {
-    /// For messages: what is not UTF-8 or could drive a terminal is shown escaped.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+            /// `None` for a name that is empty or longer than 512 bytes.
+            #[must_use]
+            pub fn new(bytes: &[u8]) -> Option<$name> {
+                (1..=Self::BYTES_MAX).contains(&bytes.len()).then(|| $name(bytes.into()))
             }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
+
+            /// The name, byte for byte.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8] {
+                &self.0
             }
         }
-        Ok(())
-    }
+
+        impl fmt::Display for $name {
+            /// For messages: what is not UTF-8 or could drive a terminal is shown escaped.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                show_name(&self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
 }
 
-impl fmt::Debug for TopicName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TopicName({self})")
+name! {
+    /// A topic's name: any 1 to 512 bytes.
+    TopicName
+}
+
+name! {
+    /// The name of a consumer group, within its topic: any 1 to 512 bytes.
+    GroupName
+}
+
+fn show_name(name: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+        }
+        for byte in chunk.invalid() {
+            write!(f, "\\x{byte:02x}")?;
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

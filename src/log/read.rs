@@ -116,6 +116,21 @@ impl LogReader {
         }
     }
 
+    /// Passes what was just appended right at this reader's place, up to its end.
+    pub fn skip_own(&mut self, end: Place) {
+        if end.epoch == self.epoch {
+            self.next = end.offset;
+            if let Some(current) = &mut self.current
+                && current.expected < end.offset
+            {
+                self.current = None;
+            }
+        } else {
+            self.seek(end.offset);
+            self.epoch = end.epoch;
+        }
+    }
+
     /// Reads on, up to `until` (exclusive), which must not be beyond what may be seen.
     pub fn step(&mut self, log: &Log, until: Offset) -> Result<Step<'_>> {
         let (position, length, from, until) = loop {

@@ -13,6 +13,7 @@
 
 mod cache;
 mod cursor;
+mod groups;
 mod inspect;
 mod mend;
 mod settings_file;
@@ -28,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::log::Bell;
 
 pub use cursor::{CURSOR_LIFE, CursorFile, CursorInfo, ListedCursor};
+pub use groups::GroupFiles;
 pub use inspect::{CursorFacts, StoreFacts, Stray, StrayKind, TopicFacts, file_frames, is_damage};
 pub use topics::{ListedTopic, Topic};
 
@@ -168,6 +170,12 @@ impl Store {
 fn make(root: &Dir, options: &StoreOptions) -> Result<StoreFile> {
     let is_left_over = |name: &[u8]| name == TOPICS || name.starts_with(b".tmp-");
     let entries = root.list()?;
+    if entries.iter().any(|entry| entry.name == STORE_FILE.as_bytes())
+        && let Some(file) = settings_file::read_store(root)?
+    {
+        // Another process has made it since we looked.
+        return Ok(file);
+    }
     let foreign = entries.iter().find(|entry| !is_left_over(&entry.name));
     if let Some(foreign) = foreign {
         let name = String::from_utf8_lossy(&foreign.name).into_owned();

@@ -54,3 +54,12 @@ fn publishers_in_parallel_lose_nothing() {
         works(&store, &format!("drave replay t | grep ^{publisher}- | cmp - <(seq -f '{publisher}-%g' 5000)"));
     }
 }
+
+#[test]
+fn a_store_is_made_once_by_many_at_once() {
+    for round in 0..20 {
+        let store = Store::new();
+        works(&store, "for i in 1 2 3 4 5 6 7 8; do drave publish t $i & done; wait");
+        assert_eq!(works(&store, "drave replay t | sort | tr -d '\\n'"), "12345678", "round {round}");
+    }
+}
