@@ -23,7 +23,8 @@ impl Runs {
     #[must_use]
     pub fn of(run: Range<Offset>) -> Runs {
         let count = run.end.since(run.start);
-        Runs { runs: if count == 0 { Vec::new() } else { vec![run.start.0..run.end.0] }, count }
+        let runs = (count > 0).then_some(run.start.0..run.end.0);
+        Runs { runs: runs.into_iter().collect(), count }
     }
 
     /// How many offsets there are.

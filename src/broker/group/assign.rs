@@ -31,7 +31,7 @@ pub fn deal(strategy: Assign, members: &[ConsumerId], current: &[Option<Consumer
 
 /// The lanes whose owner is another than in `current`.
 #[must_use]
-pub fn changes(current: &[Option<ConsumerId>], dealt: &[ConsumerId]) -> Vec<(Lane, ConsumerId)> {
+pub(super) fn changes(current: &[Option<ConsumerId>], dealt: &[ConsumerId]) -> Vec<(Lane, ConsumerId)> {
     let pairs = current.iter().zip(dealt).zip(0..Lane::COUNT);
     pairs.filter(|((had, gets), _)| **had != Some(**gets)).map(|((_, gets), lane)| (Lane(lane), *gets)).collect()
 }

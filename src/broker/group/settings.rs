@@ -176,8 +176,7 @@ mod tests {
 
     #[test]
     fn every_group_default_reads_back_as_itself() {
-        let mut settings = GroupSettings::default();
-        settings.order = Order::Key;
+        let mut settings = GroupSettings { order: Order::Key, attempts_max: None, ..GroupSettings::default() };
         for (name, value) in GroupSettings::default().iter() {
             settings.set(name, &value).expect("a default is a legal value");
         }

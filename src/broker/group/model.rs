@@ -1,0 +1,615 @@
+//! Random work in a group, against promises kept by hand: a naive table that says of each record who
+//! has it. It knows what was handed out and what was said about it, and nothing of how the state
+//! keeps it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::codec::GroupEvent;
+use crate::codec::group_event::{Assign, Count, EntryKey, GroupSettings, Order, Source};
+use crate::ids::{ConsumerId, Epoch, Lane, Offset, TimestampMs};
+
+const LEASE_MS: u64 = 1_000;
+const ASSIGNS: [Assign; 4] = [Assign::Range, Assign::RoundRobin, Assign::Sticky, Assign::ConsistentHash];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Status {
+    /// Nobody got it yet.
+    Fresh,
+    Held {
+        consumer: ConsumerId,
+        lease: Lease,
+        at: u64,
+        session: u32,
+    },
+    Waiting {
+        at: u64,
+        due: u64,
+    },
+    Dying,
+    /// Acked, dead, expired, or passed over by a seek.
+    Done,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    lane: Lane,
+    /// Not: it was deleted from the topic.
+    exists: bool,
+    status: Status,
+    deliveries: u32,
+}
+
+/// A consumer's process.
+#[derive(Clone, Copy, Debug)]
+struct Process {
+    id: ConsumerId,
+    session: u32,
+    joined_at: u64,
+    /// When it was heard last; it lives as long as that is now.
+    died_at: Option<u64>,
+}
+
+type Scan = (Offset, Offset, Vec<(Offset, Lane)>);
+
+struct World {
+    state: GroupState,
+    /// Batches as they are stored.
+    journal: Vec<Vec<u8>>,
+    /// Folds what is in the journal, from the start and from a checkpoint, and lags behind.
+    replicas: Vec<(GroupState, usize)>,
+    now: u64,
+    epoch: u64,
+    end: u64,
+    records: BTreeMap<EntryKey, Record>,
+    /// Pending records that a seek put before the group once more.
+    reread: BTreeSet<EntryKey>,
+    receipts: Vec<Receipt>,
+    processes: BTreeMap<u8, Process>,
+    scans: BTreeMap<ConsumerId, Scan>,
+    dead_letters: u64,
+}
+
+impl World {
+    fn new(order: Order) -> World {
+        let mut world = World {
+            state: GroupState::new(),
+            journal: Vec::new(),
+            replicas: vec![(GroupState::new(), 0)],
+            now: 1_000_000,
+            epoch: 0,
+            end: 0,
+            records: BTreeMap::new(),
+            reread: BTreeSet::new(),
+            receipts: Vec::new(),
+            processes: BTreeMap::new(),
+            scans: BTreeMap::new(),
+            dead_letters: 0,
+        };
+        let settings = GroupSettings { order, lease_ms: LEASE_MS, backoff_max_ms: 4_000, ..GroupSettings::default() };
+        world.commit(configure(&world.state, &settings).expect("nothing is pending"));
+        world
+    }
+
+    fn now(&self) -> TimestampMs {
+        TimestampMs(self.now)
+    }
+
+    fn is_ordered(&self) -> bool {
+        self.state.settings().order != Order::None
+    }
+
+    /// Journals and applies a batch.
+    fn commit(&mut self, events: impl IntoIterator<Item = GroupEvent>) {
+        let mut bytes = Vec::new();
+        for event in events {
+            event.encode(&mut bytes);
+            self.state.apply(&event);
+        }
+        self.journal.push(bytes);
+    }
+
+    fn catch_up(&mut self) {
+        for (replica, read) in &mut self.replicas {
+            for batch in &self.journal[*read..] {
+                GroupEvent::decode_batch(batch).expect("as written").iter().for_each(|event| replica.apply(event));
+            }
+            *read = self.journal.len();
+            assert_eq!(replica, &self.state, "two that fold the same events are equal");
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        let bytes = rmp_serde::to_vec(&self.state.checkpoint()).expect("can be stored");
+        let stored: StoredCheckpoint = rmp_serde::from_slice(&bytes).expect("can be read back");
+        let restored = stored.restore().expect("fits together");
+        assert_eq!(restored, self.state, "a checkpoint is the state");
+        self.replicas.truncate(1);
+        self.replicas.push((restored, self.journal.len()));
+    }
+
+    fn publish(&mut self, count: u64, seed: u16) {
+        for n in 0..count {
+            let word = u64::from(seed) + n * 7;
+            let key = [b"ash", b"elm", b"fir", b"oak", b"yew"].get((word % 6) as usize).map(|key| &key[..]);
+            let lane = if self.state.lanes().len() == 1 { Lane::ONLY } else { lane_of(key, Offset(self.end)) };
+            let exists = word % 11 != 0;
+            let record = Record { lane, exists, status: Status::Fresh, deliveries: 0 };
+            self.records.insert(EntryKey::topic(Offset(self.end)), record);
+            self.end += 1;
+        }
+    }
+
+    fn process(&self, pick: u16) -> Option<Process> {
+        let count = self.processes.len();
+        self.processes.values().nth(usize::from(pick) % count.max(1)).copied()
+    }
+
+    fn join(&mut self, name: u8) {
+        let (id, events) = join(&self.state, &[name], self.now());
+        self.commit(events);
+        let session = self.processes.get(&name).map_or(0, |process| process.session + 1);
+        // Whoever had the name has died.
+        self.processes.insert(name, Process { id, session, joined_at: self.now, died_at: None });
+    }
+
+    fn take(&mut self, pick: u16, count: u16) {
+        let Some(process) = self.process(pick).filter(|process| process.died_at.is_none()) else { return };
+        let count = usize::from(count % 12);
+        let no_ack = pick % 31 == 0;
+        let scan = match self.state.settings().order {
+            Order::None | Order::Topic if pick % 5 < 3 => None,
+            _ => self.scan(process.id, pick % 3 == 0),
+        };
+        let fresh = match &scan {
+            Some((from, to, records)) => Fresh::Read { from: *from, to: *to, records },
+            None => Fresh::Below { until: Offset(self.end) },
+        };
+        let take = Take { consumer: process.id, count, no_ack, fresh };
+        let taken = super::take(&self.state, &take, self.now());
+        assert!(taken.deliveries.len() <= count);
+        self.commit(taken.events);
+        for delivery in taken.deliveries {
+            let is_settled = no_ack || self.state.settings().no_ack;
+            self.deliver(&process, delivery, is_settled);
+        }
+        for key in taken.exhausted {
+            let record = self.records[&key];
+            assert!(matches!(record.status, Status::Waiting { .. }) && record.deliveries >= 5, "{record:?}");
+            self.give_up(key, None, pick % 2 == 0);
+        }
+    }
+
+    /// What the consumer read, now or a while ago.
+    fn scan(&mut self, consumer: ConsumerId, is_stale: bool) -> Option<Scan> {
+        if let Some(scan) = self.scans.get(&consumer).filter(|_| is_stale) {
+            return Some(scan.clone());
+        }
+        let from = self.state.read_from(consumer)?;
+        let to = Offset(self.end).min(from.plus(20));
+        let keys = EntryKey::topic(from)..EntryKey::topic(to.max(from));
+        let found = self.records.range(keys).filter(|(_, record)| record.exists);
+        let scan = (from, to, found.map(|(key, record)| (key.offset, record.lane)).collect());
+        self.scans.insert(consumer, scan);
+        self.scans.get(&consumer).cloned()
+    }
+
+    fn deliver(&mut self, process: &Process, delivery: Delivery, is_settled: bool) {
+        let (key, now) = (delivery.key, self.now);
+        let record = self.records[&key];
+        match record.status {
+            Status::Fresh => {}
+            Status::Waiting { at, due } => assert!(due <= now || at > now, "{key:?} is not due"),
+            _ => assert!(self.reread.contains(&key), "{key:?} was {record:?} when it was delivered again"),
+        }
+        let is_reread = self.reread.remove(&key);
+        if self.is_ordered() && key.source == Source::Topic {
+            for (other, neighbour) in self.records.range(EntryKey::topic(Offset(0))..=EntryKey::topic(Offset(u64::MAX))) {
+                if neighbour.lane != record.lane || *other == key || !neighbour.exists {
+                    continue;
+                }
+                let is_ok = match neighbour.status {
+                    Status::Held { consumer, .. } => *other < key && consumer == process.id,
+                    Status::Fresh | Status::Waiting { .. } => *other > key,
+                    Status::Dying | Status::Done => true,
+                };
+                assert!(is_ok, "{key:?} is out of order: {other:?} is {neighbour:?}");
+            }
+        }
+        let deliveries = if record.status == Status::Fresh || is_reread { 1 } else { record.deliveries + 1 };
+        assert_eq!(delivery.deliveries, deliveries, "{key:?}");
+        assert!(self.receipts.iter().all(|receipt| *receipt != delivery.receipt()), "a receipt comes once");
+        let held = Status::Held { consumer: process.id, lease: delivery.lease, at: now, session: process.session };
+        let status = if is_settled { Status::Done } else { held };
+        self.records.insert(key, Record { status, deliveries, ..record });
+        self.receipts.push(delivery.receipt());
+        if !record.exists && !is_settled {
+            // Found to be deleted when it was to be read.
+            let settled = ack(&self.state, &[delivery.receipt()], self.now());
+            self.commit(settled.events);
+            self.settle(key);
+        }
+    }
+
+    fn is_held(&self, receipt: &Receipt) -> bool {
+        let record = self.records.get(&receipt.key);
+        record.is_some_and(|record| matches!(record.status, Status::Held { lease, .. } if lease == receipt.lease))
+    }
+
+    fn settle(&mut self, key: EntryKey) {
+        let status = if self.reread.contains(&key) { Status::Fresh } else { Status::Done };
+        self.records.entry(key).and_modify(|record| record.status = status);
+    }
+
+    fn pick_receipts(&self, pick: u16, count: u16) -> Vec<Receipt> {
+        let all = self.receipts.len();
+        // Mostly the newer ones.
+        let newest = if pick % 4 == 0 { all } else { all.min(12) };
+        let mut picked: Vec<Receipt> = (0..usize::from(count % 6))
+            .filter_map(|n| self.receipts[all - newest..].get((usize::from(pick) + n * 3) % newest.max(1)))
+            .copied()
+            .collect();
+        let mut seen = BTreeSet::new();
+        picked.retain(|receipt| seen.insert(receipt.key));
+        picked
+    }
+
+    fn ack(&mut self, pick: u16, count: u16) {
+        let receipts = self.pick_receipts(pick, count);
+        let settled = ack(&self.state, &receipts, self.now());
+        let (held, late): (Vec<_>, Vec<_>) = receipts.into_iter().partition(|receipt| self.is_held(receipt));
+        assert_eq!(settled.late, late, "a late receipt is refused, and no other");
+        self.commit(settled.events);
+        held.iter().for_each(|receipt| self.settle(receipt.key));
+    }
+
+    fn nack(&mut self, pick: u16, count: u16) {
+        let receipts = self.pick_receipts(pick, count);
+        let delay_ms = (pick % 3 == 0).then_some(u64::from(count));
+        let how = Nack { counted: pick % 5 != 0, delay_ms, jitter: u64::from(pick) * 977 };
+        let settled = nack(&self.state, &receipts, how, self.now());
+        let (held, late): (Vec<_>, Vec<_>) = receipts.into_iter().partition(|receipt| self.is_held(receipt));
+        assert_eq!(settled.late, late);
+        self.commit(settled.events);
+        self.given_back(held.iter().map(|receipt| receipt.key).collect(), how.counted);
+        for key in settled.exhausted {
+            assert!(how.counted && self.records[&key].deliveries >= 5);
+            self.give_up(key, None, pick % 2 == 0);
+        }
+    }
+
+    /// These were named; what is behind them in their lanes comes along, uncounted.
+    fn given_back(&mut self, named: BTreeSet<EntryKey>, counted: bool) {
+        let is_ordered = self.is_ordered();
+        let named: Vec<(EntryKey, Lane)> = named.into_iter().map(|key| (key, self.records[&key].lane)).collect();
+        for (key, record) in &mut self.records {
+            let is_named = named.iter().any(|(name, _)| name == key);
+            let comes_along = is_ordered
+                && key.source == Source::Topic
+                && named.iter().any(|(name, lane)| name.source == Source::Topic && name < key && *lane == record.lane);
+            if !matches!(record.status, Status::Held { .. }) || !(is_named || comes_along) {
+                continue;
+            }
+            if !(is_named && counted) {
+                record.deliveries -= 1;
+            }
+            let entry = self.state.entry(*key).expect("what waits is pending");
+            assert!(entry.delay_ms <= 70_000);
+            record.status = Status::Waiting { at: self.now, due: entry.due().0 };
+        }
+    }
+
+    fn give_up(&mut self, key: EntryKey, lease: Option<Lease>, at_once: bool) {
+        let Some(intent) = give_up(&self.state, key, lease, Offset(self.dead_letters), b"tired") else { return };
+        self.commit([intent]);
+        assert!(give_up(&self.state, key, lease, Offset(9), b"again").is_none(), "one is given up once");
+        self.records.entry(key).and_modify(|record| record.status = Status::Dying);
+        if at_once {
+            self.bury();
+        }
+    }
+
+    /// Finishes what was begun, as after a recovery.
+    fn bury(&mut self) {
+        let open: Vec<EntryKey> = self.state.open_intents().map(|(key, _)| key).collect();
+        for key in open {
+            self.commit(bury(&self.state, key));
+            assert!(bury(&self.state, key).is_none());
+            self.dead_letters += 1;
+            self.settle(key);
+        }
+    }
+
+    fn lapse(&mut self) {
+        let (now, processes) = (self.now, &self.processes);
+        let by_id = |id: ConsumerId| processes.values().find(|process| process.id == id);
+        let heard = |id| by_id(id).map(|process| TimestampMs(process.died_at.unwrap_or(now)));
+        let events = super::lapse(&self.state, heard, self.now());
+        let mut lanes = BTreeSet::new();
+        let mut over = BTreeSet::new();
+        for (key, record) in &self.records {
+            let Status::Held { consumer, at, session, .. } = record.status else { continue };
+            if self.is_ordered() && key.source == Source::Topic && !lanes.insert(record.lane) {
+                continue;
+            }
+            let signs = by_id(consumer).map_or(vec![at], |process| {
+                let heard = process.died_at.unwrap_or(now);
+                vec![at, if session < process.session { heard.min(process.joined_at) } else { heard }]
+            });
+            let last = signs.into_iter().filter(|sign| *sign <= now + LEASE_MS).max();
+            if last.is_none_or(|last| last + LEASE_MS <= now) {
+                over.insert(*key);
+            }
+        }
+        assert_eq!(events.is_empty(), over.is_empty(), "{over:?}");
+        self.commit(events);
+        self.given_back(over, true);
+    }
+
+    fn release(&mut self, id: ConsumerId) {
+        let events = release(&self.state, id, self.now());
+        self.commit(events);
+        let is_its = |record: &Record| matches!(record.status, Status::Held { consumer, .. } if consumer == id);
+        let its = self.records.iter().filter(|(_, record)| is_its(record)).map(|(key, _)| *key).collect();
+        self.given_back(its, false);
+    }
+
+    fn end_process(&mut self, pick: u16, how: u16) {
+        let Some(process) = self.process(pick) else { return };
+        let now = self.now;
+        match how % 4 {
+            0 => {
+                self.release(process.id);
+                self.commit(leave(&self.state, process.id, self.now()));
+            }
+            1 => {
+                self.commit(leave(&self.state, process.id, self.now()));
+            }
+            2 if how % 3 == 0 => {
+                self.commit(remove(&self.state, process.id));
+                let held: Vec<EntryKey> = self.records.keys().copied().collect();
+                for key in held {
+                    if matches!(self.records[&key].status, Status::Held { consumer, .. } if consumer == process.id) {
+                        self.settle(key);
+                    }
+                }
+                self.processes.retain(|_, other| other.id != process.id);
+                return;
+            }
+            _ => {}
+        }
+        let dead = self.processes.values_mut().filter(|other| other.id == process.id);
+        dead.for_each(|process| process.died_at = process.died_at.or(Some(now)));
+    }
+
+    fn claim(&mut self, pick: u16, offset: u16) {
+        let Some(process) = self.process(pick).filter(|_| self.end > 0) else { return };
+        let offset = Offset(u64::from(offset) % self.end);
+        let key = EntryKey::topic(offset);
+        let record = self.records[&key];
+        let force = pick % 3 == 0 && record.status == Status::Done && self.state.lanes()[0].cursor > offset;
+        let count = [Count::Add, Count::Keep, Count::Set(2)][usize::from(pick % 3)];
+        let claim = Claim { consumer: process.id, min_idle_ms: 0, count, at: self.now(), force };
+        let claimed = super::claim(&self.state, &[offset], &claim, self.now());
+        let is_own = matches!(record.status, Status::Held { consumer, .. } if consumer == process.id);
+        let may = match record.status {
+            Status::Held { .. } => is_own || !self.is_ordered(),
+            Status::Waiting { .. } => !self.is_ordered(),
+            Status::Done => force && !self.is_ordered() && record.exists,
+            Status::Fresh | Status::Dying => false,
+        };
+        if record.status == Status::Done && !record.exists {
+            return;
+        }
+        assert_eq!(claimed.deliveries.len(), usize::from(may), "{record:?}");
+        self.commit(claimed.events);
+        for delivery in claimed.deliveries {
+            let held = Status::Held { consumer: process.id, lease: delivery.lease, at: self.now, session: process.session };
+            self.records.insert(key, Record { status: held, deliveries: delivery.deliveries, ..record });
+            assert!(self.receipts.iter().all(|receipt| *receipt != delivery.receipt()));
+            self.receipts.push(delivery.receipt());
+        }
+    }
+
+    fn seek(&mut self, to: u16, keep: bool) {
+        let to = Offset(u64::from(to) % (self.end + 1));
+        let keep = keep && !self.is_ordered();
+        self.commit([seek(&self.state, to, Epoch(self.epoch), keep, None)]);
+        self.reread.clear();
+        for (key, record) in self.records.iter_mut().filter(|(key, _)| key.source == Source::Topic) {
+            let is_pending = !matches!(record.status, Status::Fresh | Status::Done);
+            if keep && is_pending {
+                if key.offset >= to {
+                    self.reread.insert(*key);
+                }
+            } else {
+                record.status = if key.offset < to { Status::Done } else { Status::Fresh };
+            }
+        }
+    }
+
+    fn clamp(&mut self, to: u16) {
+        self.end = self.end.saturating_sub(u64::from(to % 8));
+        self.epoch += 1;
+        let end = Offset(self.end);
+        self.commit(clamp(&self.state, end, Epoch(self.epoch)));
+        self.records.retain(|key, _| key.source == Source::DeadLetter || key.offset < end);
+        self.reread.retain(|key| key.offset < end);
+        self.scans.clear();
+    }
+
+    fn expire(&mut self, below: u16) {
+        let below = Offset(u64::from(below) % (self.end / 2 + 1));
+        self.commit(expire(&self.state, below));
+        for (key, record) in &mut self.records {
+            if key.source == Source::Topic && key.offset < below {
+                record.status = Status::Done;
+                self.reread.remove(key);
+            }
+        }
+        self.scans.clear();
+    }
+
+    fn revive(&mut self, pick: u16) {
+        if self.dead_letters == 0 {
+            return;
+        }
+        let offset = Offset(u64::from(pick) % self.dead_letters);
+        let lane = Lane(pick % self.state.lanes().len() as u16);
+        let key = EntryKey { source: Source::DeadLetter, offset };
+        let is_done = self.records.get(&key).is_none_or(|record| record.status == Status::Done);
+        let events = revive(&self.state, &[(offset, lane)], self.now());
+        assert_eq!(events.len(), usize::from(is_done));
+        self.commit(events);
+        if is_done {
+            let status = Status::Waiting { at: self.now, due: self.now };
+            self.records.insert(key, Record { lane, exists: true, status, deliveries: 0 });
+        }
+    }
+
+    fn step(&mut self, (kind, a, b): (u8, u16, u16)) {
+        match kind {
+            0..4 => self.publish(u64::from(a % 9), b),
+            4..12 => self.take(a, b),
+            12..18 => self.ack(a, b),
+            18..22 => self.nack(a, b),
+            22..24 => self.join((a % 4) as u8),
+            24 => self.end_process(a, b),
+            25 => {
+                let dead: Vec<ConsumerId> = self.processes.values().filter(|p| p.died_at.is_some()).map(|p| p.id).collect();
+                dead.into_iter().for_each(|id| self.commit(leave(&self.state, id, self.now())));
+            }
+            26..28 => self.lapse(),
+            28..32 => self.now += u64::from(a) % 700,
+            32 => self.now = if a % 8 == 0 { self.now - 5_000 } else { self.now + 900 },
+            33 => self.claim(a, b),
+            34 if a % 4 == 0 => self.seek(b, a % 8 == 0),
+            34 => self.commit(pause(&self.state, b % 4 == 0)),
+            35 => self.clamp(a),
+            36 => self.expire(a),
+            37 => {
+                for receipt in self.pick_receipts(a, b).into_iter().filter(|receipt| self.is_held(receipt)).collect::<Vec<_>>() {
+                    self.give_up(receipt.key, Some(receipt.lease), a % 2 == 0);
+                }
+            }
+            38 => self.revive(a),
+            39 => {
+                let assign = ASSIGNS[usize::from(a % 4)];
+                let settings = GroupSettings { assign, no_ack: b % 16 == 0, ..self.state.settings().clone() };
+                self.commit(configure(&self.state, &settings).expect("the order stays"));
+            }
+            40 => self.checkpoint(),
+            41 => self.catch_up(),
+            _ => {
+                if let Some(process) = self.process(a) {
+                    self.release(process.id);
+                }
+            }
+        }
+        self.check();
+    }
+
+    /// Every record is where the table says.
+    fn check(&self) {
+        for (key, record) in &self.records {
+            let entry = self.state.entry(*key);
+            let cursor = self.state.lanes()[record.lane.index()].cursor;
+            let is_below = key.source == Source::DeadLetter || key.offset < cursor;
+            let fits = match (record.status, entry) {
+                (Status::Fresh, None) => !is_below || !record.exists,
+                (Status::Done, None) => is_below || !record.exists,
+                (Status::Held { consumer, lease, .. }, Some(entry)) => {
+                    entry.hold == Hold::Leased && entry.consumer == Some(consumer) && entry.lease == lease
+                }
+                (Status::Waiting { .. }, Some(entry)) => entry.hold == Hold::Waiting,
+                (Status::Dying, Some(entry)) => entry.hold == Hold::Dying,
+                _ => false,
+            };
+            assert!(fits, "{key:?} is {record:?} with its cursor at {cursor}, the state has {entry:?}");
+            assert!(entry.is_none_or(|entry| entry.deliveries == record.deliveries && entry.lane == record.lane), "{key:?}");
+            let committed = self.state.committed();
+            let is_settled = matches!(record.status, Status::Done) || !record.exists || key.source == Source::DeadLetter;
+            assert!(is_settled || key.offset >= committed.offset, "{committed:?} is above {key:?}, {record:?}");
+        }
+        let pending = self.records.values().filter(|record| !matches!(record.status, Status::Fresh | Status::Done)).count();
+        assert_eq!(self.state.pending_count(), pending as u64);
+        for (id, consumer) in self.state.consumers() {
+            let is_its = |record: &&Record| matches!(record.status, Status::Held { consumer, .. } if consumer == id);
+            assert_eq!(consumer.leased, self.records.values().filter(is_its).count() as u64);
+        }
+        assert!(self.state.committed().epoch.0 == self.epoch && self.state.delivered_below().0 <= self.end);
+    }
+
+    /// All consumers die; one that comes after them gets everything done.
+    fn drain(&mut self) {
+        self.commit(pause(&self.state, false));
+        self.commit(configure(&self.state, &GroupSettings { no_ack: false, ..self.state.settings().clone() }).expect("legal"));
+        for process in self.processes.values_mut() {
+            process.died_at = process.died_at.or(Some(self.now));
+        }
+        let dead: Vec<ConsumerId> = self.processes.values().map(|process| process.id).collect();
+        dead.into_iter().for_each(|id| self.commit(leave(&self.state, id, self.now())));
+        self.join(99);
+        let process = self.processes[&99];
+        for _ in 0..500 {
+            self.now += 100_000;
+            self.lapse();
+            let scan = self.scan(process.id, false);
+            let Some((from, to, records)) = scan else { panic!("the only member has lanes") };
+            let fresh = Fresh::Read { from, to, records: &records };
+            let take = Take { consumer: process.id, count: 100, no_ack: false, fresh };
+            let taken = super::take(&self.state, &take, self.now());
+            let is_done = taken.events.is_empty() && taken.exhausted.is_empty();
+            self.commit(taken.events);
+            for delivery in taken.deliveries {
+                self.deliver(&process, delivery, false);
+                let settled = ack(&self.state, &[delivery.receipt()], self.now());
+                self.commit(settled.events);
+                self.settle(delivery.key);
+            }
+            taken.exhausted.into_iter().for_each(|key| self.give_up(key, None, true));
+            self.bury();
+            self.check();
+            if is_done {
+                break;
+            }
+        }
+        assert!(self.records.values().all(|record| record.status == Status::Done || !record.exists), "{:?}", self.records);
+        assert_eq!((self.state.pending_count(), self.state.committed().offset), (0, Offset(self.end)));
+        assert_eq!(self.state.undelivered(Offset(self.end)), 0);
+    }
+}
+
+fn run(order: Order, steps: Vec<(u8, u16, u16)>) {
+    let mut world = World::new(order);
+    (0..3).for_each(|name| world.join(name));
+    steps.into_iter().for_each(|step| world.step(step));
+    world.catch_up();
+    world.drain();
+    world.catch_up();
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u8, u16, u16)>> {
+    proptest::collection::vec((0u8..43, any::<u16>(), any::<u16>()), 1..160)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_group_without_order_keeps_its_promises(steps in steps()) {
+        run(Order::None, steps);
+    }
+
+    #[test]
+    fn a_group_in_order_of_keys_keeps_its_promises(steps in steps()) {
+        run(Order::Key, steps);
+    }
+
+    #[test]
+    fn a_group_in_order_of_its_topic_keeps_its_promises(steps in steps()) {
+        run(Order::Topic, steps);
+    }
+}
