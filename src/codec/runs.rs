@@ -39,6 +39,13 @@ impl Runs {
         self.count == 0
     }
 
+    /// Whether `offset` is among them.
+    #[must_use]
+    pub fn contains(&self, offset: Offset) -> bool {
+        let place = self.runs.partition_point(|run| run.end <= offset.0);
+        self.runs.get(place).is_some_and(|run| run.contains(&offset.0))
+    }
+
     /// Every offset, rising.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Offset> {
         self.runs.iter().flat_map(|run| run.clone().map(Offset))
@@ -127,6 +134,7 @@ mod tests {
             let mut rest = &bytes[..];
             prop_assert_eq!(Runs::decode(&mut rest), Some(set.clone()));
             prop_assert!(rest.is_empty());
+            prop_assert!((0..301).all(|offset| set.contains(Offset(offset)) == offsets.contains(&offset)));
             offsets.sort_unstable();
             offsets.dedup();
             prop_assert_eq!(set.count(), offsets.len() as u64);

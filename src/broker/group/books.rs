@@ -23,8 +23,9 @@ pub struct Consumer {
     /// How many entries are leased to it.
     #[serde(skip)]
     pub leased: u64,
-    /// No entry that is leased to it was delivered earlier.
+    /// No entry that is leased to it was delivered earlier, or later.
     pub(super) leased_since: TimestampMs,
+    pub(super) leased_until: TimestampMs,
     /// When a process took up its name last. Deliveries before `session` were made to an earlier
     /// one, whose work the heartbeats of this one say nothing about.
     pub(super) joined_at: TimestampMs,
@@ -43,6 +44,7 @@ impl Consumer {
             active_at: None,
             leased: 0,
             leased_since: at,
+            leased_until: at,
             joined_at: at,
             session: Lease(0),
             inherited: 0,
@@ -133,7 +135,8 @@ impl Books {
     /// `count` more entries are leased to the consumer.
     pub(super) fn count_leases(&mut self, consumer: Option<ConsumerId>, count: u64, at: TimestampMs) {
         if let Some(consumer) = consumer.and_then(|id| self.consumers.get_mut(&id)) {
-            consumer.leased_since = if consumer.leased == 0 { at } else { consumer.leased_since.min(at) };
+            let (since, until) = if consumer.leased == 0 { (at, at) } else { (consumer.leased_since, consumer.leased_until) };
+            (consumer.leased_since, consumer.leased_until) = (since.min(at), until.max(at));
             consumer.leased += count;
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::books::{Consumer, LaneWork};
+use super::books::LaneWork;
 use super::lanes::lane_count;
 use super::pending::Hold;
 use super::state::GroupState;
@@ -59,13 +59,11 @@ impl StoredCheckpoint {
                     return Err("a group checkpoint has an entry in a lane that there is not".to_owned());
                 }
                 let holder = entry.consumer.filter(|_| entry.hold == Hold::Leased);
-                let holder = holder.and_then(|id| books.consumers.get(&id)).map(|holder: &Consumer| holder.leased_since);
+                // What only the events know is not to be touched by counting the entry.
+                let known = holder.and_then(|id| books.consumers.get(&id)).map(|c| (c.leased_since, c.leased_until));
                 books.enter(EntryKey { source, offset }, entry);
-                // Counting the entry has touched what only the events know.
-                if let (Some(since), Some(id)) = (holder, entry.consumer)
-                    && let Some(consumer) = books.consumers.get_mut(&id)
-                {
-                    consumer.leased_since = since;
+                if let (Some(known), Some(consumer)) = (known, holder.and_then(|id| books.consumers.get_mut(&id))) {
+                    (consumer.leased_since, consumer.leased_until) = known;
                     consumer.inherited += u64::from(entry.lease < consumer.session);
                 }
             }

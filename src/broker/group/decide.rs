@@ -97,8 +97,10 @@ pub fn take(state: &GroupState, take: &Take<'_>, now: TimestampMs) -> Taken {
         return taken;
     }
     let count = take.count.min(TAKE_MAX);
-    let again = due(state, take.consumer, count, now, &mut taken.exhausted);
+    let mut again = due(state, take.consumer, count, now, &mut taken.exhausted);
     let fresh = fresh(state, take, count - again.len());
+    // After a seek that kept it, something that waits can be new too: once is enough.
+    again.retain(|(key, _)| key.source != Source::Topic || !fresh.offsets.contains(key.offset));
     let settled = take.no_ack || state.settings.no_ack;
     let (consumer, at) = (take.consumer, now);
 

@@ -18,9 +18,10 @@ pub fn lapse(state: &GroupState, heard: impl Fn(ConsumerId) -> Option<TimestampM
     let mut silent = Vec::new();
     for (id, consumer) in state.consumers().filter(|(_, consumer)| consumer.leased > 0) {
         let heard = heard(id);
+        let inherited = heard.map(|heard| heard.min(consumer.joined_at));
         let may_have_lapsed = is_over(consumer.leased_since, heard, lease_ms, now)
-            || (consumer.inherited > 0
-                && is_over(consumer.leased_since, heard.map(|h| h.min(consumer.joined_at)), lease_ms, now));
+            || (consumer.inherited > 0 && is_over(consumer.leased_since, inherited, lease_ms, now))
+            || is_from_the_future(consumer.leased_until, lease_ms, now);
         if may_have_lapsed {
             silent.push((id, consumer, heard));
         }
@@ -64,9 +65,12 @@ fn believed(consumer: &Consumer, entry: &Entry, heard: Option<TimestampMs>) -> O
     if is_inherited { heard.map(|heard| heard.min(consumer.joined_at)) } else { heard }
 }
 
-/// A delivery more than a lease ahead of now was made before the clock was set back: it says nothing.
 fn is_over(at: TimestampMs, heard: Option<TimestampMs>, lease_ms: u64, now: TimestampMs) -> bool {
-    let from_the_future = |time: TimestampMs| time.0 > now.0.saturating_add(lease_ms);
-    let signs = [Some(at), heard].into_iter().flatten().filter(|time| !from_the_future(*time));
+    let signs = [Some(at), heard].into_iter().flatten().filter(|time| !is_from_the_future(*time, lease_ms, now));
     signs.max().is_none_or(|last| last.0.saturating_add(lease_ms) <= now.0)
+}
+
+/// More than a lease ahead of now: said before the clock was set back, and no sign of life.
+fn is_from_the_future(time: TimestampMs, lease_ms: u64, now: TimestampMs) -> bool {
+    time.0 > now.0.saturating_add(lease_ms)
 }

@@ -186,22 +186,34 @@ impl Pending {
         self.tidy(first);
     }
 
-    /// After slots went: a thin block gives memory back, or takes in the next.
+    /// After slots went: a thin block gives memory back, and joins a thin neighbour.
     fn tidy(&mut self, key: u64) {
         let Some(block) = self.blocks.get_mut(&key) else { return };
         if block.len() > BLOCK_SLOTS / 4 {
             return;
         }
-        block.shrink_to(BLOCK_SLOTS / 2);
-        let length = block.len();
-        let next = self.blocks.range(key.saturating_add(1)..).next().map(|(next, block)| (*next, block.len()));
-        if let Some((next, next_length)) = next
-            && length + next_length <= BLOCK_SLOTS / 2
-            && let Some(slots) = self.blocks.remove(&next)
-            && let Some(block) = self.blocks.get_mut(&key)
-        {
+        if block.capacity() > block.len() * 4 {
+            block.shrink_to(block.len() * 2);
+        }
+        let before = self.blocks.range(..key).next_back().map(|(before, _)| *before);
+        let after = self.blocks.range(key + 1..).next().map(|(after, _)| *after);
+        let joined = before.is_some_and(|before| self.join(before, key));
+        if let Some(after) = after.filter(|_| !joined) {
+            self.join(key, after);
+        }
+    }
+
+    /// Makes one block of two neighbours, if it leaves room; says whether.
+    fn join(&mut self, lower: u64, upper: u64) -> bool {
+        let length = |key| self.blocks.get(key).map_or(0, Vec::len);
+        if length(&lower) + length(&upper) > BLOCK_SLOTS / 2 {
+            return false;
+        }
+        let slots = self.blocks.remove(&upper).unwrap_or_default();
+        if let Some(block) = self.blocks.get_mut(&lower) {
             block.extend(slots);
         }
+        true
     }
 }
 
