@@ -2,6 +2,9 @@
 //! has it. It knows what was handed out and what was said about it, and nothing of how the state
 //! keeps it.
 
+mod check;
+mod upheaval;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -135,7 +138,7 @@ impl World {
             let word = u64::from(seed) + n * 7;
             let key = [b"ash", b"elm", b"fir", b"oak", b"yew"].get((word % 6) as usize).map(|key| &key[..]);
             let lane = if self.state.lanes().len() == 1 { Lane::ONLY } else { lane_of(key, Offset(self.end)) };
-            let exists = word % 11 != 0;
+            let exists = !word.is_multiple_of(11);
             let record = Record { lane, exists, status: Status::Fresh, deliveries: 0 };
             self.records.insert(EntryKey::topic(Offset(self.end)), record);
             self.end += 1;
@@ -158,10 +161,10 @@ impl World {
     fn take(&mut self, pick: u16, count: u16) {
         let Some(process) = self.process(pick).filter(|process| process.died_at.is_none()) else { return };
         let count = usize::from(count % 12);
-        let no_ack = pick % 31 == 0;
+        let no_ack = pick.is_multiple_of(31);
         let scan = match self.state.settings().order {
             Order::None | Order::Topic if pick % 5 < 3 => None,
-            _ => self.scan(process.id, pick % 3 == 0),
+            _ => self.scan(process.id, pick.is_multiple_of(3)),
         };
         let fresh = match &scan {
             Some((from, to, records)) => Fresh::Read { from: *from, to: *to, records },
@@ -174,7 +177,7 @@ impl World {
         for key in self.handed_out(&process, taken, is_settled) {
             let record = self.records[&key];
             assert!(matches!(record.status, Status::Waiting { .. }) && record.deliveries >= 5, "{record:?}");
-            self.give_up(key, None, pick % 2 == 0);
+            self.give_up(key, None, pick.is_multiple_of(2));
         }
     }
 
@@ -217,6 +220,8 @@ impl World {
             Status::Waiting { at, due } => assert!(!is_new && (due <= now || at > now), "{key:?} is not due"),
             _ => panic!("{key:?} was {record:?} when it was delivered again"),
         }
+        let lane = self.state.lanes()[record.lane.index()];
+        assert!(!self.is_ordered() || (lane.owner, lane.heir) == (Some(process.id), None), "{key:?} went past {lane:?}");
         if self.is_ordered() && key.source == Source::Topic {
             for (other, neighbour) in self.records.range(EntryKey::topic(Offset(0))..=EntryKey::topic(Offset(u64::MAX))) {
                 if neighbour.lane != record.lane || *other == key || !neighbour.exists {
@@ -260,7 +265,7 @@ impl World {
     fn pick_receipts(&self, pick: u16, count: u16) -> Vec<Receipt> {
         let all = self.receipts.len();
         // Mostly the newer ones.
-        let newest = if pick % 4 == 0 { all } else { all.min(12) };
+        let newest = if pick.is_multiple_of(4) { all } else { all.min(12) };
         let mut picked: Vec<Receipt> = (0..usize::from(count % 6))
             .filter_map(|n| self.receipts[all - newest..].get((usize::from(pick) + n * 3) % newest.max(1)))
             .copied()
@@ -281,8 +286,8 @@ impl World {
 
     fn nack(&mut self, pick: u16, count: u16) {
         let receipts = self.pick_receipts(pick, count);
-        let delay_ms = (pick % 3 == 0).then_some(u64::from(count));
-        let how = Nack { counted: pick % 5 != 0, delay_ms, jitter: u64::from(pick) * 977 };
+        let delay_ms = (pick.is_multiple_of(3)).then_some(u64::from(count));
+        let how = Nack { counted: !pick.is_multiple_of(5), delay_ms, jitter: u64::from(pick) * 977 };
         let settled = nack(&self.state, &receipts, how, self.now());
         let (held, late): (Vec<_>, Vec<_>) = receipts.into_iter().partition(|receipt| self.is_held(receipt));
         assert_eq!(settled.late, late);
@@ -290,7 +295,7 @@ impl World {
         self.given_back(held.iter().map(|receipt| receipt.key).collect(), how.counted);
         for key in settled.exhausted {
             assert!(how.counted && self.records[&key].deliveries >= 5);
-            self.give_up(key, None, pick % 2 == 0);
+            self.give_up(key, None, pick.is_multiple_of(2));
         }
     }
 
@@ -370,119 +375,6 @@ impl World {
         self.given_back(its, false);
     }
 
-    fn end_process(&mut self, pick: u16, how: u16) {
-        let Some(process) = self.process(pick) else { return };
-        let now = self.now;
-        match how % 4 {
-            0 => {
-                self.release(process.id);
-                self.commit(leave(&self.state, process.id, self.now()));
-            }
-            1 => {
-                self.commit(leave(&self.state, process.id, self.now()));
-            }
-            2 if how % 3 == 0 => {
-                self.commit(remove(&self.state, process.id));
-                let held: Vec<EntryKey> = self.records.keys().copied().collect();
-                for key in held {
-                    if matches!(self.records[&key].status, Status::Held { consumer, .. } if consumer == process.id) {
-                        self.settle(key);
-                    }
-                }
-                self.processes.retain(|_, other| other.id != process.id);
-                return;
-            }
-            _ => {}
-        }
-        let dead = self.processes.values_mut().filter(|other| other.id == process.id);
-        dead.for_each(|process| process.died_at = process.died_at.or(Some(now)));
-    }
-
-    fn claim(&mut self, pick: u16, offset: u16) {
-        let Some(process) = self.process(pick).filter(|_| self.end > 0) else { return };
-        let offset = Offset(u64::from(offset) % self.end);
-        let key = EntryKey::topic(offset);
-        let record = self.records[&key];
-        let force = pick % 3 == 0 && record.status == Status::Done && self.state.lanes()[0].cursor > offset;
-        let count = [Count::Add, Count::Keep, Count::Set(2)][usize::from(pick % 3)];
-        let claim = Claim { consumer: process.id, min_idle_ms: 0, count, at: self.now(), force };
-        let claimed = super::claim(&self.state, &[offset], &claim, self.now());
-        let is_own = matches!(record.status, Status::Held { consumer, .. } if consumer == process.id);
-        let may = match record.status {
-            Status::Held { .. } => is_own || !self.is_ordered(),
-            Status::Waiting { .. } => !self.is_ordered(),
-            Status::Done => force && !self.is_ordered() && record.exists,
-            Status::Fresh | Status::Dying => false,
-        };
-        if record.status == Status::Done && !record.exists {
-            return;
-        }
-        assert_eq!(claimed.deliveries.len(), usize::from(may), "{record:?}");
-        self.commit(claimed.events);
-        for delivery in claimed.deliveries {
-            let held = Status::Held { consumer: process.id, lease: delivery.lease, at: self.now, session: process.session };
-            self.records.insert(key, Record { status: held, deliveries: delivery.deliveries, ..record });
-            assert!(self.receipts.iter().all(|receipt| *receipt != delivery.receipt()));
-            self.receipts.push(delivery.receipt());
-        }
-    }
-
-    fn seek(&mut self, to: u16, keep: bool) {
-        let to = Offset(u64::from(to) % (self.end + 1));
-        let keep = keep && !self.is_ordered();
-        self.commit([seek(&self.state, to, Epoch(self.epoch), keep, None)]);
-        self.reread.clear();
-        for (key, record) in self.records.iter_mut().filter(|(key, _)| key.source == Source::Topic) {
-            let is_pending = !matches!(record.status, Status::Fresh | Status::Done);
-            if keep && is_pending {
-                if key.offset >= to {
-                    self.reread.insert(*key);
-                }
-            } else {
-                record.status = if key.offset < to { Status::Done } else { Status::Fresh };
-            }
-        }
-    }
-
-    fn clamp(&mut self, to: u16) {
-        self.end = self.end.saturating_sub(u64::from(to % 8));
-        self.epoch += 1;
-        let end = Offset(self.end);
-        self.commit(clamp(&self.state, end, Epoch(self.epoch)));
-        self.records.retain(|key, _| key.source == Source::DeadLetter || key.offset < end);
-        self.reread.retain(|key| key.offset < end);
-        self.scans.clear();
-    }
-
-    fn expire(&mut self, below: u16) {
-        let below = Offset(u64::from(below) % (self.end / 2 + 1));
-        self.commit(expire(&self.state, below));
-        for (key, record) in &mut self.records {
-            if key.source == Source::Topic && key.offset < below {
-                record.status = Status::Done;
-                self.reread.remove(key);
-            }
-        }
-        self.scans.clear();
-    }
-
-    fn revive(&mut self, pick: u16) {
-        if self.dead_letters == 0 {
-            return;
-        }
-        let offset = Offset(u64::from(pick) % self.dead_letters);
-        let lane = Lane(pick % self.state.lanes().len() as u16);
-        let key = EntryKey { source: Source::DeadLetter, offset };
-        let is_done = self.records.get(&key).is_none_or(|record| record.status == Status::Done);
-        let events = revive(&self.state, &[(offset, lane)], self.now());
-        assert_eq!(events.len(), usize::from(is_done));
-        self.commit(events);
-        if is_done {
-            let status = Status::Waiting { at: self.now, due: self.now };
-            self.records.insert(key, Record { lane, exists: true, status, deliveries: 0 });
-        }
-    }
-
     fn step(&mut self, (kind, a, b): (u8, u16, u16)) {
         match kind {
             0..4 => self.publish(u64::from(a % 9), b),
@@ -497,21 +389,21 @@ impl World {
             }
             26..28 => self.lapse(),
             28..32 => self.now += u64::from(a) % 700,
-            32 => self.now = if a % 8 == 0 { self.now - 5_000 } else { self.now + 900 },
+            32 => self.now = if a.is_multiple_of(8) { self.now - 5_000 } else { self.now + 900 },
             33 => self.claim(a, b),
-            34 if a % 4 == 0 => self.seek(b, a % 8 == 0),
-            34 => self.commit(pause(&self.state, b % 4 == 0)),
+            34 if a.is_multiple_of(4) => self.seek(b, a.is_multiple_of(8)),
+            34 => self.commit(pause(&self.state, b.is_multiple_of(4))),
             35 => self.clamp(a),
             36 => self.expire(a),
             37 => {
                 for receipt in self.pick_receipts(a, b).into_iter().filter(|receipt| self.is_held(receipt)).collect::<Vec<_>>() {
-                    self.give_up(receipt.key, Some(receipt.lease), a % 2 == 0);
+                    self.give_up(receipt.key, Some(receipt.lease), a.is_multiple_of(2));
                 }
             }
             38 => self.revive(a),
             39 => {
                 let assign = ASSIGNS[usize::from(a % 4)];
-                let settings = GroupSettings { assign, no_ack: b % 16 == 0, ..self.state.settings().clone() };
+                let settings = GroupSettings { assign, no_ack: b.is_multiple_of(16), ..self.state.settings().clone() };
                 self.commit(configure(&self.state, &settings).expect("the order stays"));
             }
             40 => self.checkpoint(),
@@ -523,79 +415,6 @@ impl World {
             }
         }
         self.check();
-    }
-
-    /// Every record is where the table says.
-    fn check(&self) {
-        for (key, record) in &self.records {
-            let entry = self.state.entry(*key);
-            let cursor = self.state.lanes()[record.lane.index()].cursor;
-            let is_below = key.source == Source::DeadLetter || key.offset < cursor;
-            let fits = match (record.status, entry) {
-                (Status::Fresh, None) => !is_below || !record.exists,
-                (Status::Done, None) => is_below || !record.exists,
-                (Status::Held { consumer, lease, .. }, Some(entry)) => {
-                    entry.hold == Hold::Leased && entry.consumer == Some(consumer) && entry.lease == lease
-                }
-                (Status::Waiting { .. }, Some(entry)) => entry.hold == Hold::Waiting,
-                (Status::Dying, Some(entry)) => entry.hold == Hold::Dying,
-                _ => false,
-            };
-            assert!(fits, "{key:?} is {record:?} with its cursor at {cursor}, the state has {entry:?}");
-            assert!(entry.is_none_or(|entry| entry.deliveries == record.deliveries && entry.lane == record.lane), "{key:?}");
-            let committed = self.state.committed();
-            let is_settled = matches!(record.status, Status::Done) || !record.exists || key.source == Source::DeadLetter;
-            assert!(is_settled || key.offset >= committed.offset, "{committed:?} is above {key:?}, {record:?}");
-        }
-        let pending = self.records.values().filter(|record| !matches!(record.status, Status::Fresh | Status::Done)).count();
-        assert_eq!(self.state.pending_count(), pending as u64);
-        for (id, consumer) in self.state.consumers() {
-            let is_its = |record: &&Record| matches!(record.status, Status::Held { consumer, .. } if consumer == id);
-            assert_eq!(consumer.leased, self.records.values().filter(is_its).count() as u64);
-        }
-        assert!(self.state.committed().epoch.0 == self.epoch && self.state.delivered_below().0 <= self.end);
-    }
-
-    /// All consumers die; one that comes after them gets everything done.
-    fn drain(&mut self) {
-        self.commit(pause(&self.state, false));
-        self.commit(configure(&self.state, &GroupSettings { no_ack: false, ..self.state.settings().clone() }).expect("legal"));
-        for process in self.processes.values_mut() {
-            process.died_at = process.died_at.or(Some(self.now));
-        }
-        let dead: Vec<ConsumerId> = self.processes.values().map(|process| process.id).collect();
-        dead.into_iter().for_each(|id| self.commit(leave(&self.state, id, self.now())));
-        self.join(99);
-        let process = self.processes[&99];
-        for _ in 0..500 {
-            self.now += 100_000;
-            self.lapse();
-            // Nothing to read while all that is left waits.
-            let (from, to, records) = self.scan(process.id, false).unwrap_or_default();
-            let fresh = Fresh::Read { from, to, records: &records };
-            let take = Take { consumer: process.id, count: 100, no_ack: false, fresh };
-            let taken = super::take(&self.state, &take, self.now());
-            let is_done = taken.events.is_empty() && taken.exhausted.is_empty();
-            let deliveries = taken.deliveries.clone();
-            let exhausted = self.handed_out(&process, taken, false);
-            for delivery in deliveries {
-                if !self.records[&delivery.key].exists {
-                    continue;
-                }
-                let settled = ack(&self.state, &[delivery.receipt()], self.now());
-                self.commit(settled.events);
-                self.settle(delivery.key);
-            }
-            exhausted.into_iter().for_each(|key| self.give_up(key, None, true));
-            self.bury();
-            self.check();
-            if is_done {
-                break;
-            }
-        }
-        assert!(self.records.values().all(|record| record.status == Status::Done || !record.exists), "{:?}", self.records);
-        assert_eq!((self.state.pending_count(), self.state.committed().offset), (0, Offset(self.end)));
-        assert_eq!(self.state.undelivered(Offset(self.end)), 0);
     }
 }
 
