@@ -190,16 +190,17 @@ fn fresh(state: &GroupState, take: &Take<'_>, count: usize) -> FreshTaken {
         }
         Fresh::Read { from, to, records } => {
             // A lane whose cursor lies before the stretch may have records before it.
-            let mut cursors: BTreeMap<Lane, Offset> =
-                state.books.fresh_lanes(take.consumer).map(|(lane, s)| (lane, s.cursor)).collect();
-            cursors.retain(|_, cursor| *cursor >= from);
+            let mut cursors: Vec<Option<Offset>> = vec![None; state.books.lanes.len()];
+            for (lane, open) in state.books.fresh_lanes(take.consumer).filter(|(_, open)| open.cursor >= from) {
+                cursors[lane.index()] = Some(open.cursor);
+            }
             let mut taken = FreshTaken::default();
             let mut end = to;
             let mut offsets: Vec<Offset> = Vec::new();
             for (offset, lane) in records {
                 let lane = if is_single { Lane::ONLY } else { *lane };
-                let is_wanted = cursors.get(&lane).is_some_and(|cursor| offset >= cursor) && offsets.last() < Some(offset);
-                if !is_wanted || !(from..to).contains(offset) {
+                let Some(Some(cursor)) = cursors.get_mut(lane.index()) else { continue };
+                if *offset < *cursor || !(from..to).contains(offset) || offsets.last() >= Some(offset) {
                     continue;
                 }
                 if offsets.len() == count {
@@ -210,10 +211,10 @@ fn fresh(state: &GroupState, take: &Take<'_>, count: usize) -> FreshTaken {
                 if !is_single {
                     taken.lanes.push(lane);
                 }
-                cursors.insert(lane, offset.plus(1));
+                *cursor = offset.plus(1);
             }
             taken.offsets = offsets.into_iter().collect();
-            taken.scanned = cursors.values().any(|cursor| *cursor < end).then_some((from, end));
+            taken.scanned = cursors.iter().flatten().any(|cursor| *cursor < end).then_some((from, end));
             taken
         }
     }

@@ -34,6 +34,8 @@ mod model;
 mod pending;
 mod settings;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use assign::deal;
 pub use books::{Consumer, LaneState};

@@ -6,6 +6,7 @@ mod check;
 mod upheaval;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 
@@ -15,6 +16,8 @@ use crate::codec::group_event::{Assign, Count, EntryKey, GroupSettings, Order, S
 use crate::ids::{ConsumerId, Epoch, Lane, Offset, TimestampMs};
 
 const LEASE_MS: u64 = 1_000;
+/// Few, so that entries get there.
+const ATTEMPTS: u32 = 2;
 const ASSIGNS: [Assign; 4] = [Assign::Range, Assign::RoundRobin, Assign::Sticky, Assign::ConsistentHash];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,7 +94,13 @@ impl World {
             scans: BTreeMap::new(),
             dead_letters: 0,
         };
-        let settings = GroupSettings { order, lease_ms: LEASE_MS, backoff_max_ms: 4_000, ..GroupSettings::default() };
+        let settings = GroupSettings {
+            order,
+            lease_ms: LEASE_MS,
+            attempts_max: NonZeroU32::new(ATTEMPTS),
+            backoff_max_ms: 4_000,
+            ..GroupSettings::default()
+        };
         world.commit(configure(&world.state, &settings).expect("nothing is pending"));
         world
     }
@@ -176,7 +185,7 @@ impl World {
         let is_settled = no_ack || self.state.settings().no_ack;
         for key in self.handed_out(&process, taken, is_settled) {
             let record = self.records[&key];
-            assert!(matches!(record.status, Status::Waiting { .. }) && record.deliveries >= 5, "{record:?}");
+            assert!(matches!(record.status, Status::Waiting { .. }) && record.deliveries >= ATTEMPTS, "{record:?}");
             self.give_up(key, None, pick.is_multiple_of(2));
         }
     }
@@ -294,7 +303,7 @@ impl World {
         self.commit(settled.events);
         self.given_back(held.iter().map(|receipt| receipt.key).collect(), how.counted);
         for key in settled.exhausted {
-            assert!(how.counted && self.records[&key].deliveries >= 5);
+            assert!(how.counted && self.records[&key].deliveries >= ATTEMPTS);
             self.give_up(key, None, pick.is_multiple_of(2));
         }
     }
