@@ -3,6 +3,7 @@
 //! Each is a type of its own where two of them could be swapped by mistake.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,46 @@ impl fmt::Display for Incarnation {
 impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Incarnation({self})")
+    }
+}
+
+/// A consumer of a group: numbered from 1 when its name is first seen, and never again for another
+/// in the group's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConsumerId(pub NonZeroU32);
+
+impl ConsumerId {
+    /// The first consumer of every group.
+    pub const FIRST: ConsumerId = ConsumerId(NonZeroU32::MIN);
+
+    /// The number as it is stored.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for ConsumerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `hash(key) % 1024`: what a group of order `key` hands to its consumers. Groups of the other
+/// orders have lane 0 only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lane(pub u16);
+
+impl Lane {
+    /// The only lane of a group whose order is not `key`.
+    pub const ONLY: Lane = Lane(0);
+    /// How many lanes a group of order `key` has.
+    pub const COUNT: u16 = 1024;
+
+    /// Its place in a table of lanes.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod feed;
 mod flusher;
+pub mod group;
 mod publish;
 
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};

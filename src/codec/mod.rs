@@ -5,13 +5,17 @@
 
 pub mod batch;
 pub mod frame;
+pub mod group_event;
 pub mod lines;
 pub mod name;
 pub mod records;
+pub mod runs;
 pub mod segment;
 mod varint;
 
 pub use batch::{Batch, BatchBuilder, BatchIds, FieldRef, Malformed};
 pub use frame::{Frame, FrameHeader, FrameKind, Parsed};
+pub use group_event::GroupEvent;
 pub use records::{Record, Records, RecordsMark};
+pub use runs::Runs;
 pub use segment::SegmentHeader;

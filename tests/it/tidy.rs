@@ -85,6 +85,32 @@ fn no_file_imports_from_above_or_beside_its_floor() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Rules are pure: what they may use of the house, whatever their floor might.
+const RULES: [(&str, &[&str]); 1] = [("broker/group/", &["ids", "config", "units", "codec", "broker"])];
+
+#[test]
+fn rules_know_no_lock_file_or_clock() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let Some((_, may)) = RULES.iter().find(|(room, _)| path.to_string_lossy().starts_with(room)) else { continue };
+        let code = code(&text);
+        for (at, _) in code.match_indices("crate::") {
+            let rest = &code[at + "crate::".len()..];
+            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            // From their own floor only what lies in their own room.
+            if !may.contains(&name.as_str()) || (name == "broker" && !rest.starts_with("broker::group")) {
+                wrong.push(format!("{}: a rule may not use crate::{name}", path.display()));
+            }
+        }
+        for word in ["std::sync", "std::time::Instant", "std::thread", "tracing", "super::super"] {
+            if code.contains(word) {
+                wrong.push(format!("{}: a rule may not use {word}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Where these words may appear in code, by beginning of the path.
 const FENCED: [(&str, &[&str]); 9] = [
     ("unsafe ", &["disk/"]),

@@ -1,0 +1,323 @@
+//! `state = fold(events)`: what each event does to the state. It never fails, whatever it is told:
+//! that an event may happen is for the decisions to see to.
+
+use std::ops::Range;
+
+use super::books::{Consumer, LaneState, LaneWork};
+use super::lanes::lane_count;
+use super::pending::{Entry, Hold, Lease};
+use super::state::{GroupState, Intent};
+use crate::codec::group_event::{Count, Entries, EntryKey, GroupEvent, GroupSettings, Order, Source};
+use crate::codec::runs::Runs;
+use crate::ids::{ConsumerId, Epoch, Lane, Offset, TimestampMs};
+
+/// Every offset that a record can have.
+const ALL: Range<Offset> = Offset::ZERO..Offset(u64::MAX);
+
+impl GroupState {
+    /// Takes in an event that has happened.
+    pub fn apply(&mut self, event: &GroupEvent) {
+        match event {
+            GroupEvent::Configured(settings) => self.configure(settings),
+            GroupEvent::Created { consumer, at, name } => self.create(*consumer, name, *at),
+            GroupEvent::Joined { consumer, at } => self.join(*consumer, *at),
+            GroupEvent::Left { consumer, at } => {
+                if let Some(consumer) = self.seen(*consumer, *at) {
+                    consumer.is_member = false;
+                }
+            }
+            GroupEvent::Removed { consumer } => self.remove(*consumer),
+            GroupEvent::Assigned { lanes } => self.assign(lanes),
+            GroupEvent::Delivered { consumer, at, settled, offsets, lanes } => {
+                self.deliver(*consumer, *at, *settled, offsets, lanes);
+            }
+            GroupEvent::Scanned { consumer, from, to } => self.scan(*consumer, *from..*to),
+            GroupEvent::Redelivered { consumer, at, count, entries } => self.redeliver(*consumer, *at, *count, entries),
+            GroupEvent::Acked { at, entries } => self.ack(*at, entries),
+            GroupEvent::GivenBack { at, delay_ms, counted, entries } => {
+                // From the last to the first: what is named is counted as named, before one before
+                // it takes it along.
+                entries.iter().rev().for_each(|key| self.give_back_in_order(key, *at, *delay_ms, *counted));
+            }
+            GroupEvent::Released { consumer, at } => self.release(*consumer, *at),
+            GroupEvent::DeadIntent { entry, dead_letter_end, reason } => {
+                let intent = Intent { dead_letter_end: *dead_letter_end, reason: reason.clone() };
+                self.give_up(*entry, intent);
+            }
+            GroupEvent::Dead { entry } => {
+                if self.intents.contains_key(entry) {
+                    self.take_out(entry.source, entry.offset..entry.offset.plus(1));
+                    self.counters.dead += 1;
+                }
+            }
+            GroupEvent::Sought { to, epoch, keep_pending, entries_read } => {
+                self.seek(*to, *epoch, *keep_pending, *entries_read);
+            }
+            GroupEvent::Paused => self.settings.paused = true,
+            GroupEvent::Resumed => self.settings.paused = false,
+            GroupEvent::Clamped { to, epoch } => self.clamp(*to, *epoch),
+            GroupEvent::Expired { below } => {
+                self.counters.expired += self.take_out(Source::Topic, Offset::ZERO..*below);
+                self.move_cursors(|cursor| cursor.max(*below));
+            }
+            GroupEvent::Revived { offset, lane, at } => self.revive(*offset, *lane, *at),
+        }
+    }
+
+    /// Another order makes the lanes anew: the group begins again where everything was settled.
+    fn configure(&mut self, settings: &GroupSettings) {
+        if settings.order != self.settings.order {
+            let committed = self.committed().offset;
+            self.take_out(Source::Topic, ALL);
+            self.take_out(Source::DeadLetter, ALL);
+            let count = lane_count(settings.order);
+            self.books.is_ordered = settings.order != Order::None;
+            self.books.lanes = vec![LaneState::at(committed); count];
+            self.books.work = vec![LaneWork::default(); count];
+        }
+        self.settings = settings.clone();
+    }
+
+    fn create(&mut self, id: ConsumerId, name: &[u8], at: TimestampMs) {
+        self.names.insert(name.into(), id);
+        self.books.consumers.entry(id).or_insert_with(|| Consumer::new(name, at));
+        let next = ConsumerId(id.0.saturating_add(1));
+        self.next_consumer = self.next_consumer.max(next);
+    }
+
+    fn join(&mut self, id: ConsumerId, at: TimestampMs) {
+        let session = self.next_lease;
+        if let Some(consumer) = self.seen(id, at) {
+            consumer.is_member = true;
+            (consumer.session, consumer.joined_at, consumer.inherited) = (session, at, consumer.leased);
+        }
+    }
+
+    fn seen(&mut self, id: ConsumerId, at: TimestampMs) -> Option<&mut Consumer> {
+        let consumer = self.books.consumers.get_mut(&id)?;
+        consumer.seen_at = at;
+        Some(consumer)
+    }
+
+    fn remove(&mut self, id: ConsumerId) {
+        for key in self.leased_to(id) {
+            self.counters.acked += self.take_out(key.source, key.offset..key.offset.plus(1));
+        }
+        for lane in &mut self.books.lanes {
+            lane.owner = lane.owner.filter(|owner| *owner != id);
+            lane.heir = lane.heir.filter(|heir| *heir != id);
+        }
+        if let Some(consumer) = self.books.consumers.remove(&id) {
+            self.names.remove(&consumer.name);
+        }
+    }
+
+    fn assign(&mut self, lanes: &[(Lane, ConsumerId)]) {
+        for (lane, consumer) in lanes {
+            if let Some(state) = self.books.lanes.get_mut(lane.index()) {
+                state.heir = Some(*consumer).filter(|heir| state.owner != Some(*heir));
+                self.books.hand_over(*lane);
+            }
+        }
+    }
+
+    fn next_lease(&mut self) -> Lease {
+        let lease = self.next_lease;
+        self.next_lease = Lease(lease.0.saturating_add(1));
+        lease
+    }
+
+    fn deliver(&mut self, id: ConsumerId, at: TimestampMs, settled: bool, offsets: &Runs, lanes: &[Lane]) {
+        let lease = self.next_lease();
+        let count = offsets.count();
+        if let Some(consumer) = self.seen(id, at) {
+            consumer.active_at = Some(at);
+        }
+        self.counters.delivered += count;
+        self.counters.entries_read = self.counters.entries_read.map(|read| read.saturating_add(count));
+        if settled {
+            self.counters.acked += count;
+        }
+        let consumer = Some(id);
+        let entry = Entry { at, lease, consumer, deliveries: 1, delay_ms: 0, lane: Lane::ONLY, hold: Hold::Leased };
+        if lanes.is_empty() {
+            for run in offsets.runs() {
+                self.move_cursor(Lane::ONLY, run.end);
+                if settled {
+                    self.take_out(Source::Topic, run);
+                } else if run.start >= self.topic.end() && !self.books.is_ordered {
+                    self.books.count_leases(consumer, run.end.since(run.start), at);
+                    self.topic.push_run(run, entry);
+                } else {
+                    (run.start.0..run.end.0).for_each(|offset| self.put(EntryKey::topic(Offset(offset)), entry));
+                }
+            }
+            return;
+        }
+        for (offset, lane) in offsets.iter().zip(lanes) {
+            // A lane that there is not can only come from another program's mistake.
+            let lane = if lane.index() < self.books.lanes.len() { *lane } else { Lane::ONLY };
+            self.move_cursor(lane, offset.plus(1));
+            if settled {
+                self.take_out(Source::Topic, offset..offset.plus(1));
+            } else {
+                self.put(EntryKey::topic(offset), Entry { lane, ..entry });
+            }
+        }
+    }
+
+    fn scan(&mut self, consumer: ConsumerId, range: Range<Offset>) {
+        let seen: Vec<Lane> =
+            self.books.fresh_lanes(consumer).filter(|(_, state)| range.contains(&state.cursor)).map(|(lane, _)| lane).collect();
+        seen.into_iter().for_each(|lane| self.move_cursor(lane, range.end));
+    }
+
+    fn move_cursor(&mut self, lane: Lane, to: Offset) {
+        if let Some(state) = self.books.lanes.get_mut(lane.index()) {
+            state.cursor = state.cursor.max(to);
+        }
+    }
+
+    fn redeliver(&mut self, id: ConsumerId, at: TimestampMs, count: Count, entries: &Entries) {
+        let lease = self.next_lease();
+        if let Some(consumer) = self.seen(id, at) {
+            consumer.active_at = Some(at);
+        }
+        if count == Count::Add {
+            self.counters.redelivered += entries.count();
+        }
+        for key in entries.iter() {
+            let before = self.entry(key).copied();
+            if before.is_none() && key.source == Source::DeadLetter {
+                continue;
+            }
+            let (deliveries, lane) = before.map_or((0, Lane::ONLY), |entry| (entry.deliveries, entry.lane));
+            let deliveries = match count {
+                Count::Add => deliveries.saturating_add(1),
+                Count::Keep => deliveries,
+                Count::Set(count) => count,
+            };
+            self.put(key, Entry { at, lease, consumer: Some(id), deliveries, delay_ms: 0, lane, hold: Hold::Leased });
+        }
+    }
+
+    fn ack(&mut self, at: TimestampMs, entries: &Entries) {
+        for source in [Source::Topic, Source::DeadLetter] {
+            for run in entries.of(source).runs() {
+                self.counters.acked += self.take_out(source, run);
+            }
+        }
+        self.counters.acked_at = Some(at);
+    }
+
+    /// Gives an entry back, and where order is kept what is leased behind it.
+    fn give_back_in_order(&mut self, key: EntryKey, at: TimestampMs, delay_ms: u32, counted: bool) {
+        let Some(lane) = self.give_back(key, at, delay_ms, counted) else { return };
+        if key.source == Source::DeadLetter || !self.books.is_ordered {
+            return;
+        }
+        let Some(work) = self.books.work.get(lane.index()) else { return };
+        let behind: Vec<Offset> = work.leased.range(key.offset..).copied().collect();
+        for offset in behind {
+            self.give_back(EntryKey::topic(offset), at, 0, false);
+        }
+    }
+
+    /// The lane of the entry, if it was leased.
+    fn give_back(&mut self, key: EntryKey, at: TimestampMs, delay_ms: u32, counted: bool) -> Option<Lane> {
+        let before = *self.entry(key).filter(|entry| entry.hold == Hold::Leased)?;
+        let deliveries = if counted { before.deliveries } else { before.deliveries.saturating_sub(1) };
+        self.put(key, Entry { at, delay_ms, deliveries, hold: Hold::Waiting, ..before });
+        Some(before.lane)
+    }
+
+    fn release(&mut self, id: ConsumerId, at: TimestampMs) {
+        for key in self.leased_to(id) {
+            self.give_back(key, at, 0, false);
+        }
+        self.seen(id, at);
+    }
+
+    /// Everything that is leased to the consumer.
+    fn leased_to(&self, id: ConsumerId) -> Vec<EntryKey> {
+        if self.consumer(id).is_none_or(|consumer| consumer.leased == 0) {
+            return Vec::new();
+        }
+        let of = |source| {
+            let leased = |entry: &Entry| entry.hold == Hold::Leased && entry.consumer == Some(id);
+            let found = self.pending(source, Offset::ZERO).filter(move |(_, entry)| leased(entry));
+            found.map(move |(offset, _)| EntryKey { source, offset })
+        };
+        of(Source::Topic).chain(of(Source::DeadLetter)).collect()
+    }
+
+    fn give_up(&mut self, key: EntryKey, intent: Intent) {
+        if let Some(before) = self.entry(key).copied() {
+            self.put(key, Entry { hold: Hold::Dying, ..before });
+            self.intents.insert(key, intent);
+        }
+    }
+
+    fn seek(&mut self, to: Offset, epoch: Epoch, keep_pending: bool, entries_read: Option<u64>) {
+        if !keep_pending {
+            self.take_out(Source::Topic, ALL);
+        }
+        self.move_cursors(|_| to);
+        self.epoch = epoch;
+        self.counters.entries_read = entries_read;
+    }
+
+    fn clamp(&mut self, to: Offset, epoch: Epoch) {
+        self.counters.expired += self.take_out(Source::Topic, to..ALL.end);
+        if self.books.lanes.iter().any(|lane| lane.cursor > to) {
+            self.counters.entries_read = None;
+        }
+        self.move_cursors(|cursor| cursor.min(to));
+        self.epoch = self.epoch.max(epoch);
+    }
+
+    fn move_cursors(&mut self, to: impl Fn(Offset) -> Offset) {
+        self.books.lanes.iter_mut().for_each(|lane| lane.cursor = to(lane.cursor));
+    }
+
+    fn revive(&mut self, offset: Offset, lane: Lane, at: TimestampMs) {
+        let key = EntryKey { source: Source::DeadLetter, offset };
+        if self.entry(key).is_none() && offset < ALL.end {
+            let lane = if lane.index() < self.books.lanes.len() { lane } else { Lane::ONLY };
+            let hold = Hold::Waiting;
+            self.put(key, Entry { at, lease: Lease(0), consumer: None, deliveries: 0, delay_ms: 0, lane, hold });
+        }
+    }
+
+    /// Puts an entry in its place, in whatever state one was there before.
+    fn put(&mut self, key: EntryKey, entry: Entry) {
+        if let Some(before) = self.pending_of_mut(key.source).insert(key.offset, entry) {
+            if before.hold == Hold::Dying {
+                self.intents.remove(&key);
+            }
+            self.books.leave(key, &before);
+        }
+        self.books.enter(key, &entry);
+        // Only now: an entry leased anew to whom it was leased never was out of his hands.
+        self.books.hand_over(entry.lane);
+    }
+
+    /// Takes pending entries out, and says how many there were.
+    fn take_out(&mut self, source: Source, run: Range<Offset>) -> u64 {
+        let mut count = 0;
+        let pending = match source {
+            Source::Topic => &mut self.topic,
+            Source::DeadLetter => &mut self.dead_letter,
+        };
+        pending.remove_run(run, |offset, entry| {
+            let key = EntryKey { source, offset };
+            if entry.hold == Hold::Dying {
+                self.intents.remove(&key);
+            }
+            self.books.leave(key, &entry);
+            self.books.hand_over(entry.lane);
+            count += 1;
+        });
+        count
+    }
+}

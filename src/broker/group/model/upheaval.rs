@@ -1,0 +1,118 @@
+//! What happens to a group from outside: processes that end, claims, seeks, and a topic that changes.
+
+use super::*;
+
+impl World {
+    pub(super) fn end_process(&mut self, pick: u16, how: u16) {
+        let Some(process) = self.process(pick) else { return };
+        let now = self.now;
+        match how % 4 {
+            0 => {
+                self.release(process.id);
+                self.commit(leave(&self.state, process.id, self.now()));
+            }
+            1 => {
+                self.commit(leave(&self.state, process.id, self.now()));
+            }
+            2 if how.is_multiple_of(3) => {
+                self.commit(remove(&self.state, process.id));
+                let held: Vec<EntryKey> = self.records.keys().copied().collect();
+                for key in held {
+                    if matches!(self.records[&key].status, Status::Held { consumer, .. } if consumer == process.id) {
+                        self.settle(key);
+                    }
+                }
+                self.processes.retain(|_, other| other.id != process.id);
+                return;
+            }
+            _ => {}
+        }
+        let dead = self.processes.values_mut().filter(|other| other.id == process.id);
+        dead.for_each(|process| process.died_at = process.died_at.or(Some(now)));
+    }
+
+    pub(super) fn claim(&mut self, pick: u16, offset: u16) {
+        let Some(process) = self.process(pick).filter(|_| self.end > 0) else { return };
+        let offset = Offset(u64::from(offset) % self.end);
+        let key = EntryKey::topic(offset);
+        let record = self.records[&key];
+        let force = pick.is_multiple_of(3) && record.status == Status::Done && self.state.lanes()[0].cursor > offset;
+        let count = [Count::Add, Count::Keep, Count::Set(2)][usize::from(pick % 3)];
+        let claim = Claim { consumer: process.id, min_idle_ms: 0, count, at: self.now(), force };
+        let claimed = super::claim(&self.state, &[offset], &claim, self.now());
+        let is_own = matches!(record.status, Status::Held { consumer, .. } if consumer == process.id);
+        let may = match record.status {
+            Status::Held { .. } => is_own || !self.is_ordered(),
+            Status::Waiting { .. } => !self.is_ordered(),
+            Status::Done => force && !self.is_ordered() && record.exists,
+            Status::Fresh | Status::Dying => false,
+        };
+        if record.status == Status::Done && !record.exists {
+            return;
+        }
+        assert_eq!(claimed.deliveries.len(), usize::from(may), "{record:?}");
+        self.commit(claimed.events);
+        for delivery in claimed.deliveries {
+            let held = Status::Held { consumer: process.id, lease: delivery.lease, at: self.now, session: process.session };
+            self.records.insert(key, Record { status: held, deliveries: delivery.deliveries, ..record });
+            assert!(self.receipts.iter().all(|receipt| *receipt != delivery.receipt()));
+            self.receipts.push(delivery.receipt());
+        }
+    }
+
+    pub(super) fn seek(&mut self, to: u16, keep: bool) {
+        let to = Offset(u64::from(to) % (self.end + 1));
+        let keep = keep && !self.is_ordered();
+        self.commit([seek(&self.state, to, Epoch(self.epoch), keep, None)]);
+        self.reread.clear();
+        for (key, record) in self.records.iter_mut().filter(|(key, _)| key.source == Source::Topic) {
+            let is_pending = !matches!(record.status, Status::Fresh | Status::Done);
+            if keep && is_pending {
+                if key.offset >= to {
+                    self.reread.insert(*key);
+                }
+            } else {
+                record.status = if key.offset < to { Status::Done } else { Status::Fresh };
+            }
+        }
+    }
+
+    pub(super) fn clamp(&mut self, to: u16) {
+        self.end = self.end.saturating_sub(u64::from(to % 8));
+        self.epoch += 1;
+        let end = Offset(self.end);
+        self.commit(clamp(&self.state, end, Epoch(self.epoch)));
+        self.records.retain(|key, _| key.source == Source::DeadLetter || key.offset < end);
+        self.reread.retain(|key| key.offset < end);
+        self.scans.clear();
+    }
+
+    pub(super) fn expire(&mut self, below: u16) {
+        let below = Offset(u64::from(below) % (self.end / 2 + 1));
+        self.commit(expire(&self.state, below));
+        for (key, record) in &mut self.records {
+            if key.source == Source::Topic && key.offset < below {
+                record.status = Status::Done;
+                self.reread.remove(key);
+            }
+        }
+        self.scans.clear();
+    }
+
+    pub(super) fn revive(&mut self, pick: u16) {
+        if self.dead_letters == 0 {
+            return;
+        }
+        let offset = Offset(u64::from(pick) % self.dead_letters);
+        let lane = Lane(pick % self.state.lanes().len() as u16);
+        let key = EntryKey { source: Source::DeadLetter, offset };
+        let is_done = self.records.get(&key).is_none_or(|record| record.status == Status::Done);
+        let events = revive(&self.state, &[(offset, lane)], self.now());
+        assert_eq!(events.len(), usize::from(is_done));
+        self.commit(events);
+        if is_done {
+            let status = Status::Waiting { at: self.now, due: self.now };
+            self.records.insert(key, Record { lane, exists: true, status, deliveries: 0 });
+        }
+    }
+}
