@@ -6,10 +6,12 @@
 mod feed;
 mod flusher;
 pub mod group;
+mod journal;
 mod publish;
 
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
+pub use journal::Journal;
 pub use publish::{Level, TopicPublisher};
 
 #[cfg(test)]
