@@ -3,12 +3,17 @@
 //! A publish passes its gates in order (settings, size, level), is packed before any lock is taken,
 //! appended, and made durable as its level asks. A feed merges the logs of several topics.
 
+mod bury;
+mod consume;
 mod feed;
 mod flusher;
 pub mod group;
 mod journal;
+mod members;
 mod publish;
 
+pub use bury::dead_letter_topic;
+pub use consume::{GroupMember, Handed, create_group};
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
 pub use journal::Journal;
