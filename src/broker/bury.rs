@@ -152,7 +152,7 @@ impl GroupMember<'_> {
     }
 
     /// Appends the entry's record with all its fields, and where it comes from, durably.
-    fn copy(&mut self, name: &TopicName, letters: &Topic, key: EntryKey, reason: &[u8]) -> Result<()> {
+    pub(super) fn copy(&mut self, name: &TopicName, letters: &Topic, key: EntryKey, reason: &[u8]) -> Result<()> {
         let log = if key.source == Source::Topic { self.topic.log() } else { letters.log() };
         let attempts = self.journal.state().entry(key).map_or(0, |entry| entry.deliveries).to_string();
         let marks = self.marks(key);

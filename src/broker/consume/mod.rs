@@ -392,3 +392,6 @@ impl<'s> GroupMember<'s> {
         self.settle()
     }
 }
+
+#[cfg(test)]
+mod tests;
