@@ -100,7 +100,9 @@ pub fn take(state: &GroupState, take: &Take<'_>, now: TimestampMs) -> Taken {
     let mut again = due(state, take.consumer, count, now, &mut taken.exhausted);
     let fresh = fresh(state, take, count - again.len());
     // After a seek that kept it, something that waits can be new too: once is enough.
-    again.retain(|(key, _)| key.source != Source::Topic || !fresh.offsets.contains(key.offset));
+    let is_new = |key: &EntryKey| key.source == Source::Topic && fresh.offsets.contains(key.offset);
+    again.retain(|(key, _)| !is_new(key));
+    taken.exhausted.retain(|key| !is_new(key));
     let settled = take.no_ack || state.settings.no_ack;
     let (consumer, at) = (take.consumer, now);
 

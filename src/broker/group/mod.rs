@@ -18,7 +18,7 @@
 //! | `state`, `fold` | the state, and what each event does to it |
 //! | `decide`, `members`, `lapse`, `claim` | decisions: about records, about the group, about the silent, by others |
 //! | `checkpoint` | the state as it is stored |
-//! | `model` | random work against promises kept by hand |
+//! | `model`, `tests` | random work against promises kept by hand; single promises |
 
 mod assign;
 mod books;
