@@ -202,3 +202,18 @@ fn exists_already(error: Error) -> Result<()> {
 pub fn store_file_name() -> &'static str {
     STORE_FILE
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_another_process_made_meanwhile_is_taken() {
+        let place = tempfile::tempdir().expect("a directory");
+        let options = StoreOptions { create: true, unsafe_fs: false, clock: Clock::system() };
+        let store = Store::open(place.path(), &options).expect("made");
+        // As for one who looked for store.toml just before the other wrote it.
+        let root = Dir::open(place.path(), Disk::open().expect("a disk")).expect("there");
+        assert_eq!(make(&root, &options).expect("taken").id, store.id());
+    }
+}

@@ -184,7 +184,8 @@ fn after_its_attempts_an_entry_is_a_dead_letter_once_with_all_its_fields() {
     let mut scratch = Vec::new();
     let record = frame.records(&mut scratch).expect("records").next().expect("one").expect("well formed");
     assert_eq!((record.key(), record.value()), (Some(&b"k1"[..]), Some(&b"1"[..])));
-    let header = |name: &[u8]| record.headers().find(|(n, _)| *n == name).map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+    let header =
+        |name: &[u8]| record.headers().find(|(n, _)| *n == name).map(|(_, value)| String::from_utf8_lossy(value).into_owned());
     assert_eq!(header(b"dlq-topic").as_deref(), Some("t"));
     assert_eq!(header(b"dlq-offset").as_deref(), Some("1"));
     assert_eq!(header(b"dlq-group").as_deref(), Some("g"));
@@ -201,9 +202,10 @@ fn an_intent_that_was_not_carried_out_is_by_the_next_member_and_only_once() {
         let mut dies = join(&store, &flusher, "dies");
         let held = take(&mut dies, 1);
         let (key, lease) = (held[0].0.key, held[0].0.lease);
-        dies.decide(|state, _| (group::give_up(state, key, Some(lease), Offset::ZERO, b"no").into_iter().collect(), ())).expect("decides");
+        dies.decide(|state, _| (group::give_up(state, key, Some(lease), Offset::ZERO, b"no").into_iter().collect(), ()))
+            .expect("decides");
         if copied {
-            dies.copy_for_test(key);
+            dies.copy(letters.name(), &letters, key, b"no").expect("copied");
         }
         drop(dies);
         let mut next = join(&store, &flusher, "next");
@@ -226,19 +228,21 @@ fn a_group_goes_on_from_a_checkpoint_as_from_its_whole_journal() {
     }
     let before = member.state().clone();
     assert!(member.journal.files().journal.log_start() > Offset::ZERO, "the journal was trimmed");
-    let again = Journal::open(store.group(&member.topic, &group_name(), Mode::Write, &Job::new()).expect("there")).expect("opens");
+    let again =
+        Journal::open(store.group(&member.topic, &group_name(), Mode::Write, &Job::new()).expect("there")).expect("opens");
     assert_eq!(*again.state(), before);
     assert_eq!(again.state().pending_count(), (0..8).sum::<u64>());
     // One checkpoint that is damaged is no loss.
     for which in ["checkpoint-0", "checkpoint-1"] {
-        let path = member.journal.files().dir().path().join(which);
-        let whole = crate::disk::sim::read_for_test(&path);
+        let dir = member.journal.files().dir();
+        let whole = dir.read(which.as_bytes(), 1 << 20).expect("reads").expect("there");
         let mut bad = whole.clone();
         bad[20] ^= 1;
-        crate::disk::sim::write_for_test(&path, &bad);
-        let again = Journal::open(store.group(&member.topic, &group_name(), Mode::Write, &Job::new()).expect("there")).expect("opens");
+        dir.replace(which.as_bytes(), &bad, false).expect("written");
+        let again =
+            Journal::open(store.group(&member.topic, &group_name(), Mode::Write, &Job::new()).expect("there")).expect("opens");
         assert_eq!(*again.state(), before, "{which}");
-        crate::disk::sim::write_for_test(&path, &whole);
+        dir.replace(which.as_bytes(), &whole, false).expect("written");
     }
 }
 
