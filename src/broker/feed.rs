@@ -307,7 +307,7 @@ impl Lane {
                 Step::Gap(gap) => {
                     // Back, if the gap is a rewind.
                     let next = if gap.reason == GapReason::Rewound { gap.from } else { gap.until };
-                    self.place = Place { offset: next, epoch: log.epoch() };
+                    self.place = Place { offset: next, epoch: self.reader.place().epoch };
                     return Ok(Loaded::Gap(gap));
                 }
                 Step::CaughtUp => return self.dry(&log),
@@ -319,10 +319,10 @@ impl Lane {
                     return Ok(Loaded::Ready);
                 }
                 // Compaction took all of its records.
-                Ok(None) => self.place.offset = header.end().min(until),
+                Ok(None) => self.place = Place { offset: header.end().min(until), epoch: self.reader.place().epoch },
                 Err(what) => {
                     let until = header.end().min(until);
-                    self.place.offset = until;
+                    self.place = Place { offset: until, epoch: self.reader.place().epoch };
                     let path: PathBuf = log.path().join(crate::codec::segment::file_name(header.base));
                     let reason = GapReason::Damaged { path, position: header.position, what };
                     return Ok(Loaded::Gap(LogGap { from, until, reason }));
@@ -360,7 +360,8 @@ impl Lane {
             rest = Some(Held { first_id: next_id, left: after.mark(body), ..held });
         }
         self.held = rest;
-        self.place.offset = records.end_offset();
+        // Of the epoch in which they were read: later ones took nothing from them.
+        self.place = Place { offset: records.end_offset(), epoch: self.reader.place().epoch };
         Ok(records)
     }
 }
