@@ -8,7 +8,7 @@ use crate::codec::Batch;
 use crate::codec::frame::Packed;
 use crate::config::{Durability, TopicSettings};
 use crate::error::{Error, Result};
-use crate::ids::{Offset, Place, TopicName};
+use crate::ids::{Incarnation, Offset, Place, TopicName};
 use crate::job::Job;
 use crate::log::{Appended, Mode};
 use crate::store::{Store, Topic};
@@ -38,6 +38,8 @@ pub struct TopicPublisher<'s> {
     level: Level,
     job: Job,
     topic: Option<Arc<Topic>>,
+    /// The life of the topic that was published to last.
+    life: Option<Incarnation>,
     /// What is written by this publisher, and has to be durable.
     owed: Option<Place>,
     /// Some of it was lost by a sync that failed, which is still to be told.
@@ -58,6 +60,7 @@ impl<'s> TopicPublisher<'s> {
             level,
             job,
             topic: None,
+            life: None,
             owed: None,
             has_lost: false,
             reached: Durability::None,
@@ -76,8 +79,18 @@ impl<'s> TopicPublisher<'s> {
         } else {
             self.store.topic(&self.name, Mode::Write, &self.job)?
         };
-        self.topic = Some(Arc::clone(&topic));
+        self.take_up(Arc::clone(&topic));
         Ok(topic)
+    }
+
+    /// Goes on with a topic that was opened, perhaps anew: if it is another one by now, what was owed
+    /// went with the one before.
+    fn take_up(&mut self, topic: Arc<Topic>) {
+        let life = Some(topic.log().incarnation());
+        if self.life != life {
+            (self.life, self.owed, self.has_lost) = (life, None, false);
+        }
+        self.topic = Some(topic);
     }
 
     fn level_of(&self, settings: &TopicSettings) -> Result<Durability> {
@@ -93,10 +106,7 @@ impl<'s> TopicPublisher<'s> {
         for _ in 0..REOPEN_MAX {
             let topic = self.topic()?;
             match self.publish_to(&topic, batch, expect) {
-                Err(Error::TopicGone { .. }) => {
-                    // What was owed went with the topic.
-                    (self.topic, self.owed, self.has_lost) = (None, None, false);
-                }
+                Err(Error::TopicGone { .. }) => self.topic = None,
                 other => return other,
             }
         }
@@ -145,18 +155,36 @@ impl<'s> TopicPublisher<'s> {
     }
 
     fn sync(&mut self, job: &Job) -> Result<()> {
-        let (Some(topic), Some(owed)) = (&self.topic, self.owed) else { return Ok(()) };
-        if std::mem::take(&mut self.has_lost) {
-            return Err(Error::Poisoned { path: topic.log().path().to_owned() });
-        }
-        match topic.log().sync_to(owed, job) {
-            // Deleted since: nobody has promised to keep it.
-            Ok(()) | Err(Error::TopicGone { .. }) => {
-                self.owed = None;
-                Ok(())
+        for _ in 0..REOPEN_MAX {
+            let Some(owed) = self.owed else { return Ok(()) };
+            let topic = match &self.topic {
+                Some(topic) => Arc::clone(topic),
+                None => match self.store.topic(&self.name, Mode::Write, job) {
+                    // Deleted since: nobody has promised to keep it.
+                    Err(Error::TopicMissing { .. }) => {
+                        self.owed = None;
+                        return Ok(());
+                    }
+                    other => {
+                        self.take_up(other?);
+                        continue;
+                    }
+                },
+            };
+            if std::mem::take(&mut self.has_lost) {
+                return Err(Error::Poisoned { path: topic.log().path().to_owned() });
             }
-            Err(error) => Err(error),
+            match topic.log().sync_to(owed, job) {
+                Ok(()) => {
+                    self.owed = None;
+                    return Ok(());
+                }
+                // Deleted, or its files are reached by another page by now.
+                Err(Error::TopicGone { .. }) => self.topic = None,
+                Err(error) => return Err(error),
+            }
         }
+        Err(Error::TopicGone { path: self.store.path().to_owned() })
     }
 
     /// Settles, syncs what `async` still owes, and notes in the log that it is complete.

@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// An append that finds the page and the files apart has them recovered, and tries again. More often
 /// than this, somebody goes on destroying them.
-const RECOVERIES_MAX: u32 = 4;
+pub(super) const RECOVERIES_MAX: u32 = 4;
 
 /// What this process keeps open for appending.
 #[derive(Debug, Default)]

@@ -28,7 +28,12 @@ pub struct SegmentFacts {
 /// The segments of a topic's directory. With its `log`, if that opens, more is known of them.
 pub fn segments(dir: &Dir, log: Option<&Log>) -> Result<Vec<SegmentFacts>> {
     let mut all = Vec::new();
-    let (bases, tip) = list(dir, log)?;
+    let (bases, strays, tip) = list(dir, log)?;
+    for base in strays {
+        let Some(meta) = dir.stat(file_name(base).as_bytes())? else { continue };
+        let header = Err("not part of the log: it is behind the active segment".to_owned());
+        all.push(SegmentFacts { base, bytes: meta.length, index_bytes: None, end: None, header });
+    }
     for (index, &base) in bases.iter().enumerate() {
         let Some(meta) = dir.stat(file_name(base).as_bytes())? else { continue };
         let header = match Segment::open(dir, base, Access::Read, || Ok(None)) {
@@ -41,20 +46,23 @@ pub fn segments(dir: &Dir, log: Option<&Log>) -> Result<Vec<SegmentFacts>> {
         let end = bases.get(index + 1).copied().or(tip.map(|tip| tip.end));
         all.push(SegmentFacts { base, bytes: meta.length, index_bytes, end, header });
     }
+    all.sort_by_key(|facts| facts.base);
     Ok(all)
 }
 
-/// The base offsets in `dir`, and where the log ends.
-fn list(dir: &Dir, log: Option<&Log>) -> Result<(Vec<Offset>, Option<Tip>)> {
+/// The base offsets in `dir`, those of files that are no part of the log, and where the log ends.
+fn list(dir: &Dir, log: Option<&Log>) -> Result<(Vec<Offset>, Vec<Offset>, Option<Tip>)> {
     let tip = log.map(Log::tip);
     let mut bases = segment::list(dir)?;
+    let mut strays = Vec::new();
     if let (Some(log), Some(tip)) = (log, tip)
         && !log.is_still()
     {
         // One behind the end may just be begun, and not have its header yet.
+        strays = bases.iter().copied().filter(|base| tip.is_behind(*base) && *base < tip.end).collect();
         bases.retain(|base| !tip.is_behind(*base));
     }
-    Ok((bases, tip))
+    Ok((bases, strays, tip))
 }
 
 /// What lies in a segment file, one thing after another.
@@ -103,7 +111,7 @@ pub fn frames(file: &File, mut each: impl FnMut(Thing) -> bool) -> Result<Segmen
 /// Walks the frames of all segments in a topic's directory, or of the one at `only`. With its `log`,
 /// if that opens, more is known of where the segments end.
 pub fn frames_of(dir: &Dir, log: Option<&Log>, only: Option<Offset>, mut each: impl FnMut(Offset, Thing) -> bool) -> Result<()> {
-    let (bases, tip) = list(dir, log)?;
+    let (bases, _, tip) = list(dir, log)?;
     for (index, &base) in bases.iter().enumerate().filter(|(_, base)| only.is_none_or(|only| only == **base)) {
         let next = bases.get(index + 1).and_then(|next| segment::header_of(dir, *next).ok().flatten());
         let previous = next.and_then(|header| header.previous).filter(|previous| previous.base == base);

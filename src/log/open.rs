@@ -98,7 +98,11 @@ impl Log {
         loop {
             let dir = parents[0].dir(name)?;
             let state = match mode {
-                Mode::Write => open_for_writing(&dir, &parents, opening)?,
+                Mode::Write => match open_for_writing(&dir, &parents, opening) {
+                    // Somebody with another page appends meanwhile: what it wrote is to be surveyed too.
+                    Err(Error::Astray { .. }) => None,
+                    other => other?,
+                },
                 Mode::Read => Some(open_for_reading(&dir)?),
             };
             if let Some(state) = state {

@@ -69,15 +69,13 @@ impl Segment {
     }
 }
 
-/// What is unlinked has no frames: they are written only once the roll is published.
+/// What is unlinked has no frames: they are written only once the roll is published. If there are any,
+/// the log has gone on without the page that says where it ends.
 fn check_is_empty(dir: &Dir, name: &str) -> Result<()> {
     match dir.stat(name.as_bytes())? {
-        Some(meta) if meta.length > HEADER_BYTES as u64 => Err(Error::Damaged {
-            path: dir.path().join(name),
-            position: HEADER_BYTES as u64,
-            what: "the segment has records that the topic's head does not know; stop all who use the topic, then publish again"
-                .to_owned(),
-        }),
+        Some(meta) if meta.length > HEADER_BYTES as u64 => {
+            Err(Error::Astray { path: dir.path().to_owned(), what: "the next segment has records already" })
+        }
         _ => Ok(()),
     }
 }

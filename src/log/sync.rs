@@ -3,6 +3,7 @@
 use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
+use super::append::RECOVERIES_MAX;
 use super::head::Head;
 use super::locks::{self, APPEND, Held, SYNC};
 use super::segment;
@@ -34,6 +35,7 @@ impl Log {
         let head = self.head()?;
         // Counts from the last time that anything became durable: a slow disk is not a stuck one.
         let mut moved = (head.durable(), Instant::now());
+        let mut recoveries = 0;
         loop {
             let word = head.durable_word();
             let seen = word.read();
@@ -66,6 +68,13 @@ impl Log {
                     return Err(locks::busy(head, SYNC, self, moved.1.elapsed()));
                 }
                 word.sleep(seen, job.at_most(LEADER_LIMIT));
+            } else if head.durable() < target.offset && !head.is_poisoned() {
+                // All is synced that the page knows of, and it does not know of what it was told.
+                if recoveries == RECOVERIES_MAX {
+                    return Err(self.astray("its end is before what was appended"));
+                }
+                recoveries += 1;
+                self.settle_astray(job)?;
             }
         }
     }

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout};
 
-use crate::rig::{Receipt, file, read, run_bounded, sane, segment, verify_clean, wait_until};
+use crate::rig::{Receipt, Seed, file, read, run_bounded, sane, segment, verify_clean, wait_until};
 use crate::support::Store;
 
 /// `drave publish t --receipts`, fed line by line.
@@ -50,7 +50,7 @@ struct Follower {
 
 impl Follower {
     fn start(store: &Store) -> Follower {
-        let mut child = store.start(&["--timeout", "60s", "tail", "t", "-f"]);
+        let mut child = store.start(&["--timeout", "120s", "tail", "t", "-n", "1000000", "-f"]);
         let lines = BufReader::new(child.stdout.take().expect("a pipe"));
         Follower { child, lines }
     }
@@ -362,7 +362,68 @@ fn a_file_of_zeros_with_a_segments_name_is_reported() {
     fs::write(segment(&store, "t", 3), [0; 4096]).expect("written");
     let verified = store.run(&["verify"]);
     assert!(verified.stdout().contains(&format!("{:020}.log", 3)), "{}", verified.stdout());
-    let listed = store.ok(&["inspect", "segments", "t"]);
-    assert!(String::from_utf8_lossy(&listed).contains('3'), "{}", String::from_utf8_lossy(&listed));
+    let listed = store.run(&["inspect", "segments", "t"]);
+    assert_eq!(listed.code(), 7, "{}", listed.stderr());
+    let listed = listed.stdout();
+    assert!(listed.lines().any(|line| line.starts_with("3\t") && line.contains("not part of the log")), "{listed}");
     wait_until("it reads all the same", || read(&store, "t").records.len() == 5);
+}
+
+#[test]
+fn nothing_that_was_acknowledged_is_lost_while_the_page_is_destroyed_again_and_again() {
+    const LINES: u64 = 1500;
+    let mut seed = Seed::new();
+    for level in LEVELS {
+        let store = topic(level, 0);
+        let head = file(&store, "t", "head");
+        let mut follower = Follower::start(&store);
+        let publishers: Vec<_> = (0..3)
+            .map(|who| {
+                let mut child = store.start(&["publish", "t", "--receipts"]);
+                let mut stdin = child.stdin.take().expect("a pipe");
+                let feeder = std::thread::spawn(move || {
+                    (0..LINES).for_each(|nth| writeln!(stdin, "{who}-{nth}").expect("it reads on"));
+                });
+                let waiter = std::thread::spawn(move || crate::support::Ran(child.wait_with_output().expect("it ends")));
+                (feeder, waiter)
+            })
+            .collect();
+        let mut copy = fs::read(&head).expect("a page");
+        while publishers.iter().any(|(_, waiter)| !waiter.is_finished()) {
+            match seed.below(5) {
+                0 => drop(fs::remove_file(&head)),
+                1 => drop(OpenOptions::new().write(true).open(&head).and_then(|file| file.set_len(seed.below(4096)))),
+                2 => drop(fs::write(&head, &copy)),
+                3 => copy = fs::read(&head).unwrap_or(copy),
+                _ => drop(run_bounded(store.command(&["publish", "t", "between"]), b"")),
+            }
+        }
+        let last = run_bounded(store.command(&["publish", "t", "last"]), b"");
+        assert_eq!(last.code(), 0, "{level}: {}", last.stderr());
+        let read = read(&store, "t").whole();
+        for (who, (feeder, waiter)) in publishers.into_iter().enumerate() {
+            feeder.join().expect("fed");
+            let ran = waiter.join().expect("ended");
+            assert_eq!((ran.code(), ran.stderr()), (0, ""), "{level}");
+            assert_eq!(ran.stdout().lines().count() as u64, LINES);
+            for (nth, line) in ran.stdout().lines().enumerate() {
+                let receipt = Receipt::parse(line);
+                let (id, value) = &read.records[&receipt.offset];
+                assert_eq!(
+                    (*id, String::from_utf8_lossy(value).as_ref()),
+                    (receipt.id, format!("{who}-{nth}").as_str()),
+                    "{level}"
+                );
+            }
+        }
+        verify_clean(&store, "t");
+        let mut printed = Vec::new();
+        while printed.last().is_none_or(|line: &String| line != "last") {
+            let mut line = String::new();
+            assert!(follower.lines.read_line(&mut line).expect("readable") > 0, "{level}: the follower ended");
+            printed.push(line.trim_end().to_owned());
+        }
+        let stored: Vec<String> = read.values().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+        assert!(printed == stored, "{level}: the follower has printed {} lines of {}", printed.len(), stored.len());
+    }
 }
