@@ -1,14 +1,17 @@
+mod ends;
+mod stderr;
+
 use std::fs::{File, Permissions};
-use std::io::{PipeReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tempfile::TempDir;
 
 use super::*;
@@ -237,71 +240,6 @@ fn as_many_run_as_may_and_each_end_makes_room() {
 }
 
 #[test]
-fn the_time_limit_is_each_runs_own() {
-    let mut fifo = Fifo::new();
-    let mut runner = shells("read -r line < \"$FIFO\"", 2);
-    runner.start(fifo.task(1));
-    runner.start(fifo.task(2));
-    runner.runs[0].deadline = Some(Instant::now());
-    let finished = runner.wait(LONG, &[]).expect("poll works");
-    assert_eq!(finished, [Finished { token: 1, verdict: Verdict::TimedOut }]);
-    fifo.file.write_all(b"go\n").expect("a fifo");
-    assert_eq!(next(&mut runner), Verdict::Acked);
-}
-
-#[test]
-fn a_run_is_limited_from_its_start() {
-    let limit = Duration::from_millis(20);
-    let mut runner = Runner::new(words(&["sleep", "100"]), 1, limit).expect("a command");
-    let start = Instant::now();
-    runner.start(Task::default());
-    assert_eq!(next(&mut runner), Verdict::TimedOut);
-    assert!(start.elapsed() >= limit);
-}
-
-/// Says `ready` once it is proof against TERM, and `asked` when that comes. So is what it starts.
-const STUBBORN: &str = "exec 3>\"$FIFO\"; trap 'echo asked >&3' TERM; (trap '' TERM; echo ready >&3; exec sleep 100) & \
-     while :; do wait; done";
-
-/// Fails unless nobody holds `$FIFO` any more but the test.
-fn expect_nobody(fifo: Fifo) {
-    let reader = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&fifo.path).expect("a fifo");
-    drop(fifo.file);
-    let mut polled = [PollFd::new(&reader, PollFlags::empty())];
-    let timeout = Timespec::try_from(LONG).expect("it fits");
-    poll(&mut polled, Some(&timeout)).expect("poll works");
-    assert!(polled[0].revents().contains(PollFlags::HUP), "the whole group has ended");
-}
-
-#[test]
-fn a_group_that_minds_no_term_is_killed() {
-    let mut fifo = Fifo::new();
-    let mut runner = shell(STUBBORN);
-    runner.grace = Duration::from_millis(1);
-    runner.start(fifo.task(0));
-    fifo.expect(&mut runner, "ready\n");
-    runner.grace = Duration::MAX;
-    runner.runs[0].deadline = Some(Instant::now());
-    fifo.expect(&mut runner, "asked\n");
-    runner.runs[0].deadline = Some(Instant::now());
-    assert_eq!(next(&mut runner), Verdict::TimedOut);
-    expect_nobody(fifo);
-}
-
-#[test]
-fn the_kill_comes_when_the_grace_is_over() {
-    let mut fifo = Fifo::new();
-    let mut runner = shell(STUBBORN);
-    runner.grace = Duration::from_millis(20);
-    runner.start(fifo.task(0));
-    fifo.expect(&mut runner, "ready\n");
-    let start = Instant::now();
-    runner.runs[0].deadline = Some(start);
-    assert_eq!(next(&mut runner), Verdict::TimedOut);
-    assert!(start.elapsed() >= runner.grace);
-}
-
-#[test]
 fn a_waker_ends_the_wait_whether_or_not_something_runs() {
     let mut fifo = Fifo::new();
     let waker = eventfd(1, EventfdFlags::CLOEXEC).expect("an eventfd");
@@ -317,135 +255,10 @@ fn a_waker_ends_the_wait_whether_or_not_something_runs() {
 }
 
 #[test]
-fn what_runs_on_in_the_background_is_neither_waited_for_nor_killed() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let out = dir.path().join("out");
-    let mut runner = shell("sleep 100 & echo $! > \"$OUT\"; echo why >&2; exit 65");
-    runner.start(with_path("OUT", &out));
-    assert_eq!(next(&mut runner), Verdict::DeadLetter { reason: "why".to_owned() });
-    let left = std::fs::read_to_string(&out).expect("the command wrote it");
-    let left = Pid::from_raw(left.trim().parse().expect("a number")).expect("a process");
-    kill_process(left, Signal::KILL).expect("it still runs");
-}
-
-#[test]
 fn a_command_leads_a_group_and_has_sigpipe() {
     let group = "read -r _ _ _ _ group _ < /proc/$$/stat; test \"$group\" = $$";
     assert_eq!(verdict_of(group), Verdict::Acked);
     assert_eq!(verdict_of("kill -PIPE $$"), Verdict::Failed { how: "died of SIGPIPE".to_owned() });
-}
-
-#[test]
-fn what_ends_because_we_are_to_end_is_given_back() {
-    let mut fifo = Fifo::new();
-    // A shutdown that looks like a success is none.
-    let mut runner = shell("exec 3>\"$FIFO\"; trap 'exit 0' TERM; (echo ready >&3; exec sleep 100) & wait");
-    runner.start(fifo.task(0));
-    fifo.expect(&mut runner, "ready\n");
-    runner.terminate().expect("poll works");
-    assert_eq!(next(&mut runner), Verdict::GivenBack);
-    expect_nobody(fifo);
-}
-
-#[test]
-fn what_had_ended_before_we_are_to_end_keeps_its_verdict() {
-    let mut runner = shell("exit 65");
-    runner.start(Task::default());
-    poll(&mut [PollFd::from_borrowed_fd(runner.runs[0].pidfd(), PollFlags::IN)], None).expect("poll works");
-    runner.terminate().expect("poll works");
-    assert_eq!(next(&mut runner), Verdict::DeadLetter { reason: "exited with 65".to_owned() });
-}
-
-#[test]
-fn a_stopped_command_can_be_asked_to_end() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let out = dir.path().join("out");
-    let mut runner = shell("echo $$ > \"$OUT\"; kill -STOP $$; exit 0");
-    runner.start(with_path("OUT", &out));
-    let pidfd = runner.runs[0].pidfd();
-    waitid(WaitId::PidFd(pidfd), WaitIdOptions::STOPPED).expect("it stops");
-    runner.terminate().expect("poll works");
-    assert_eq!(next(&mut runner), Verdict::GivenBack);
-}
-
-#[test]
-fn the_time_limit_holds_also_when_we_are_to_end() {
-    let mut fifo = Fifo::new();
-    let mut runner = shell(STUBBORN);
-    runner.grace = Duration::from_millis(1);
-    runner.start(fifo.task(0));
-    fifo.expect(&mut runner, "ready\n");
-    runner.runs[0].deadline = Instant::now().checked_add(Duration::from_millis(20));
-    runner.terminate().expect("poll works");
-    assert_eq!(next(&mut runner), Verdict::GivenBack);
-    expect_nobody(fifo);
-}
-
-/// A runner whose stderr nobody reads yet.
-fn heard(script: &str) -> (Runner, PipeReader) {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    (Runner::with_stderr(words(&["sh", "-c", script]), 1, Duration::MAX, writer.into()).expect("a command"), reader)
-}
-
-#[test]
-fn what_a_command_says_goes_on_to_stderr_at_once_and_to_the_last_byte() {
-    let (mut runner, mut reader) = heard("echo ready >&2; read -r line < \"$FIFO\"; printf end >&2");
-    let mut fifo = Fifo::new();
-    runner.start(fifo.task(0));
-    assert_eq!(runner.wait(LONG, &[reader.as_fd()]).expect("poll works"), []);
-    let mut said = [0; 6];
-    reader.read_exact(&mut said).expect("a pipe");
-    assert_eq!(&said, b"ready\n");
-    fifo.file.write_all(b"go\n").expect("a fifo");
-    assert_eq!(next(&mut runner), Verdict::Acked);
-    drop(runner);
-    let mut said = String::new();
-    reader.read_to_string(&mut said).expect("a pipe");
-    assert_eq!(said, "end");
-}
-
-#[test]
-fn a_stderr_that_nobody_reads_holds_up_the_commands_but_not_us() {
-    let (mut runner, mut reader) = heard("cat >&2");
-    let said: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
-    runner.start(Task { stdin: said.clone(), ..Task::default() });
-    assert_eq!(runner.wait(Duration::from_millis(20), &[]).expect("poll works"), []);
-    let reader = std::thread::spawn(move || {
-        let mut all = Vec::new();
-        reader.read_to_end(&mut all).map(|_| all)
-    });
-    while runner.running() > 0 {
-        runner.wait(LONG, &[]).expect("poll works");
-    }
-    drop(runner);
-    assert!(reader.join().expect("no panic").expect("a pipe") == said);
-}
-
-#[test]
-fn nothing_is_started_until_stderr_has_taken_what_was_said() {
-    let (mut runner, mut reader) = heard("cat >&2");
-    // More than the pipe behind stderr takes, but not more than it and what we hold.
-    runner.start(Task { stdin: vec![b'x'; 100 << 10], ..Task::default() });
-    assert_eq!(next(&mut runner), Verdict::Acked);
-    assert_eq!((runner.running(), runner.is_full()), (0, true));
-    reader.read_exact(&mut [0; 60 << 10]).expect("a pipe");
-    let start = Instant::now();
-    assert_eq!(runner.wait(LONG, &[]).expect("poll works"), []);
-    assert!(start.elapsed() < LONG && !runner.is_full());
-}
-
-#[test]
-fn a_stderr_that_is_gone_harms_nobody() {
-    let (mut runner, reader) = heard("cat >&2; echo why >&2; exit 65");
-    drop(reader);
-    runner.start(Task { stdin: vec![b'x'; 1_000_000], ..Task::default() });
-    let reason = loop {
-        match runner.wait(LONG, &[]).expect("poll works").pop() {
-            Some(Finished { verdict: Verdict::DeadLetter { reason }, .. }) => break reason,
-            other => assert_eq!(other, None, "it reads on"),
-        }
-    };
-    assert_eq!(reason.trim_start_matches('x').trim(), "");
 }
 
 /// The tests share one process; what leaks is seen only in one that does nothing else.
