@@ -201,7 +201,7 @@ fn sentence_of(error: &anyhow::Error) -> String {
 }
 
 /// The system's words without "(os error N)", lower case.
-fn io_words(error: &dyn std::error::Error) -> String {
+pub(crate) fn io_words(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
     let words = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = words.chars();

@@ -4,6 +4,7 @@
 //! talks to `drave::engine` and returns how it ended; [`exit`] turns that into words and a status.
 
 mod confirm;
+mod consume;
 mod context;
 mod escape;
 mod exit;
