@@ -43,26 +43,26 @@ impl GroupMember<'_> {
         if deliveries.iter().all(|delivery| delivery.key.source == Source::Topic) {
             return Ok(None);
         }
-        let name = dead_letter_topic(self.topic.name())?;
-        self.store.topic(&name, Mode::Read, &self.job).map(Some)
+        let name = dead_letter_topic(self.group.topic.name())?;
+        self.group.store.topic(&name, Mode::Read, &self.group.job).map(Some)
     }
 
     /// Moves an entry to the dead-letter topic: one that this consumer holds, or one that has had all
     /// its attempts. `false` when somebody else was faster.
     pub fn bury(&mut self, key: EntryKey, lease: Option<group::Lease>, reason: &[u8]) -> Result<bool> {
-        let name = dead_letter_topic(self.topic.name())?;
-        let letters = self.store.topic_or_new(&name, &self.job)?;
+        let name = dead_letter_topic(self.group.topic.name())?;
+        let letters = self.group.store.topic_or_new(&name, &self.group.job)?;
         self.hold_burial()?;
         let end = letters.log().log_end();
-        let given_up = self.decide(|state, _| {
+        let given_up = self.group.decide(|state, _| {
             let event = group::give_up(state, key, lease, end, reason);
             let given_up = event.is_some();
             (event.into_iter().collect(), given_up)
         });
         // The intent comes before the copy, also for the disk.
         let done = given_up.and_then(|given_up| {
-            let journal = &self.journal.files().journal;
-            journal.sync_to(journal.end_place(), &self.job)?;
+            let journal = &self.group.journal.files().journal;
+            journal.sync_to(journal.end_place(), &self.group.job)?;
             self.carry_out().map(|()| given_up)
         });
         self.members.end_burial()?;
@@ -71,11 +71,11 @@ impl GroupMember<'_> {
 
     /// Carries out what a consumer that died had begun.
     pub(super) fn finish_burials(&mut self) -> Result<()> {
-        if self.journal.state().open_intents().next().is_none() {
+        if self.group.journal.state().open_intents().next().is_none() {
             return Ok(());
         }
         self.hold_burial()?;
-        let done = self.journal.catch_up().and_then(|()| self.carry_out());
+        let done = self.group.journal.catch_up().and_then(|()| self.carry_out());
         self.members.end_burial()?;
         done
     }
@@ -83,30 +83,31 @@ impl GroupMember<'_> {
     fn hold_burial(&self) -> Result<()> {
         let began = std::time::Instant::now();
         while !self.members.begin_burial()? {
-            self.job.check()?;
+            self.group.job.check()?;
             if began.elapsed() > Duration::from_secs(30) {
-                let path = self.journal.files().dir().path().to_owned();
+                let path = self.group.journal.files().dir().path().to_owned();
                 return Err(Error::Busy { what: "moving dead letters", path, holder: None, waited: began.elapsed() });
             }
-            self.topic.log().dir().pause(Duration::from_millis(2));
+            self.group.topic.log().dir().pause(Duration::from_millis(2));
         }
         Ok(())
     }
 
     fn carry_out(&mut self) -> Result<()> {
         let open: Vec<(EntryKey, Offset, Box<[u8]>)> = self
+            .group
             .journal
             .state()
             .open_intents()
             .map(|(key, intent)| (key, intent.dead_letter_end, intent.reason.clone()))
             .collect();
         for (key, end, reason) in open {
-            let name = dead_letter_topic(self.topic.name())?;
-            let letters = self.store.topic_or_new(&name, &self.job)?;
+            let name = dead_letter_topic(self.group.topic.name())?;
+            let letters = self.group.store.topic_or_new(&name, &self.group.job)?;
             if !self.is_copied(&letters, key, end)? {
                 self.copy(&name, &letters, key, &reason)?;
             }
-            self.decide(|state, _| (group::bury(state, key).into_iter().collect(), ()))?;
+            self.group.decide(|state, _| (group::bury(state, key).into_iter().collect(), ()))?;
         }
         Ok(())
     }
@@ -140,23 +141,23 @@ impl GroupMember<'_> {
     /// What tells the copy of one entry of this group from every other.
     fn marks(&self, key: EntryKey) -> [(&'static [u8], Vec<u8>); 4] {
         let source = match key.source {
-            Source::Topic => self.topic.name().as_bytes().to_vec(),
-            Source::DeadLetter => [self.topic.name().as_bytes(), SUFFIX].concat(),
+            Source::Topic => self.group.topic.name().as_bytes().to_vec(),
+            Source::DeadLetter => [self.group.topic.name().as_bytes(), SUFFIX].concat(),
         };
         [
             (TOPIC, source),
-            (INCARNATION, self.topic.log().incarnation().to_string().into_bytes()),
+            (INCARNATION, self.group.topic.log().incarnation().to_string().into_bytes()),
             (OFFSET, key.offset.to_string().into_bytes()),
-            (GROUP, self.journal.files().name().as_bytes().to_vec()),
+            (GROUP, self.group.journal.files().name().as_bytes().to_vec()),
         ]
     }
 
     /// Appends the entry's record with all its fields, and where it comes from, durably.
     pub(super) fn copy(&mut self, name: &TopicName, letters: &Topic, key: EntryKey, reason: &[u8]) -> Result<()> {
-        let log = if key.source == Source::Topic { self.topic.log() } else { letters.log() };
-        let attempts = self.journal.state().entry(key).map_or(0, |entry| entry.deliveries).to_string();
+        let log = if key.source == Source::Topic { self.group.topic.log() } else { letters.log() };
+        let attempts = self.group.journal.state().entry(key).map_or(0, |entry| entry.deliveries).to_string();
         let marks = self.marks(key);
-        let time = self.store.clock().now().to_string();
+        let time = self.group.store.clock().now().to_string();
         let mut batch = BatchBuilder::new();
         let mut reader = LogReader::new(key.offset, log.epoch());
         let mut scratch = Vec::new();
@@ -185,7 +186,7 @@ impl GroupMember<'_> {
         };
         pushed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
         let level = Level { durability: Some(Durability::Sync), create: true };
-        let mut publisher = TopicPublisher::open(self.store, self.flusher, name, level, self.job.clone())?;
+        let mut publisher = TopicPublisher::open(self.group.store, self.flusher, name, level, self.group.job.clone())?;
         publisher.publish(&batch.batch(), None)?;
         publisher.settle()
     }

@@ -4,12 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bounds, Cursor, Engine, Feed, Gap, GapCause, Next, PublishOptions, Published, Publisher, Trimmed, Waker};
-use crate::broker::{Fed, FeedWaker, Flusher, Level, TopicFeed, TopicPublisher};
+use super::embedded_group::{self, EmbeddedConsumer};
+use super::{
+    Bounds, Consumer, Cursor, Engine, Feed, Gap, GapCause, GroupChange, GroupInfo, Next, PublishOptions, Published, Publisher,
+    Trimmed, Waker,
+};
+use crate::broker::{Fed, FeedWaker, Flusher, GroupMember, Level, OpenGroup, TopicFeed, TopicPublisher, create_group};
 use crate::codec::Batch;
+use crate::codec::group_event::GroupSettings;
 use crate::config::{Durability, Overrides, TopicSettings};
 use crate::error::Result;
-use crate::ids::{Offset, Place, RecordId, TopicName};
+use crate::ids::{GroupName, Offset, Place, RecordId, TopicName};
 use crate::job::Job;
 use crate::log::{GapReason, LogGap, Mode};
 use crate::store::{CursorFile, Store};
@@ -46,7 +51,7 @@ impl Engine for Embedded {
 
     fn feed(&self, topics: &[TopicName], job: &Job) -> Result<Box<dyn Feed + '_>> {
         let feed = TopicFeed::open(&self.store, topics, job.clone())?;
-        Ok(Box::new(EmbeddedFeed { feed, topics: topics.to_vec() }))
+        Ok(Box::new(EmbeddedFeed { store: &self.store, feed, topics: topics.to_vec() }))
     }
 
     fn create_topic(&self, topic: &TopicName, settings: &Overrides) -> Result<()> {
@@ -79,6 +84,48 @@ impl Engine for Embedded {
         let incarnation = self.store.topic(topic, Mode::Read, &Job::new())?.log().incarnation();
         Ok(Box::new(self.store.cursor(name, topic, incarnation)?))
     }
+
+    fn create_group(
+        &self,
+        topic: &TopicName,
+        group: &GroupName,
+        settings: &GroupSettings,
+        from: Offset,
+        job: &Job,
+    ) -> Result<bool> {
+        let topic = self.store.topic(topic, Mode::Write, job)?;
+        let from = Place { offset: from, epoch: topic.log().epoch() };
+        create_group(&self.store, &topic, group, settings, from, job)
+    }
+
+    fn group(&self, topic: &TopicName, group: &GroupName) -> Result<GroupInfo> {
+        embedded_group::info(&OpenGroup::open(&self.store, topic, group, Mode::Read, Job::new())?, &self.store)
+    }
+
+    fn groups(&self, topic: &TopicName) -> Result<Vec<GroupName>> {
+        let topic = self.store.topic(topic, Mode::Read, &Job::new())?;
+        self.store.list_groups(&topic)
+    }
+
+    fn change_group(&self, topic: &TopicName, group: &GroupName, change: &GroupChange, job: &Job) -> Result<()> {
+        let mut group = OpenGroup::open(&self.store, topic, group, Mode::Write, job.clone())?;
+        match change {
+            GroupChange::Settings(settings) => group.configure(settings),
+            GroupChange::Seek(to) => group.seek(*to),
+            GroupChange::Pause => group.pause(true),
+            GroupChange::Resume => group.pause(false),
+        }
+    }
+
+    fn delete_group(&self, topic: &TopicName, group: &GroupName, job: &Job) -> Result<()> {
+        let topic = self.store.topic(topic, Mode::Write, job)?;
+        self.store.delete_group(&topic, group, job)
+    }
+
+    fn consumer(&self, topic: &TopicName, group: &GroupName, name: Option<&[u8]>, job: &Job) -> Result<Box<dyn Consumer + '_>> {
+        let member = GroupMember::join(&self.store, &self.flusher, topic, group, name, job.clone())?;
+        Ok(Box::new(EmbeddedConsumer(member)))
+    }
 }
 
 struct EmbeddedPublisher<'s>(TopicPublisher<'s>);
@@ -104,6 +151,7 @@ impl Publisher for EmbeddedPublisher<'_> {
 }
 
 struct EmbeddedFeed<'s> {
+    store: &'s Store,
     feed: TopicFeed<'s>,
     topics: Vec<TopicName>,
 }
@@ -120,6 +168,13 @@ impl Feed for EmbeddedFeed<'_> {
 
     fn find(&mut self, topic: usize, id: RecordId) -> Result<Offset> {
         self.feed.find(topic, id)
+    }
+
+    fn committed(&mut self, topic: usize, group: &[u8]) -> Result<Offset> {
+        let missing = || crate::Error::NameMissing { kind: "group", name: String::from_utf8_lossy(group).into_owned() };
+        let name = GroupName::new(group).ok_or_else(missing)?;
+        let open = OpenGroup::open(self.store, &self.topics[topic], &name, Mode::Read, Job::new())?;
+        Ok(open.state().committed().offset)
     }
 
     fn seek(&mut self, topic: usize, from: Offset) -> Result<()> {
@@ -163,7 +218,7 @@ impl Waker for FeedWaker {
     }
 }
 
-fn gap(gap: LogGap) -> Gap {
+pub(super) fn gap(gap: LogGap) -> Gap {
     let cause = match gap.reason {
         GapReason::Expired => GapCause::Expired,
         GapReason::Damaged { path, position, what } => GapCause::Damaged { path, position, what },

@@ -2,17 +2,20 @@
 //! work the same on the embedded log and, later, on a Redis or NATS server.
 
 mod embedded;
+mod embedded_group;
 pub mod position;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::{Batch, Records};
+use crate::codec::group_event::GroupSettings;
+use crate::codec::{Batch, Record, Records};
 use crate::config::{Durability, Overrides, TopicSettings};
 use crate::error::Result;
-use crate::ids::{Epoch, Offset, Place, RecordId, TopicName};
+use crate::ids::{Epoch, GroupName, Offset, Place, RecordId, TopicName};
 use crate::job::Job;
 
+pub use crate::broker::group::{Delivery, Receipt};
 pub use embedded::{Embedded, OpenOptions};
 pub use position::Position;
 
@@ -46,6 +49,55 @@ pub trait Engine {
     /// Opens the durable cursor `name` on a topic for this process alone; a cursor that another
     /// process holds is [`crate::Error::Busy`].
     fn cursor(&self, name: &[u8], topic: &TopicName) -> Result<Box<dyn Cursor>>;
+
+    /// Makes a group of a topic, which begins at `from`, an offset of the topic's epoch; `false` when
+    /// there is one of this name.
+    fn create_group(
+        &self,
+        topic: &TopicName,
+        group: &GroupName,
+        settings: &GroupSettings,
+        from: Offset,
+        job: &Job,
+    ) -> Result<bool> {
+        let _ = (topic, group, settings, from, job);
+        no_groups()
+    }
+
+    /// How a group is set and where it stands; a missing one is [`crate::Error::NameMissing`].
+    fn group(&self, topic: &TopicName, group: &GroupName) -> Result<GroupInfo> {
+        let _ = (topic, group);
+        no_groups()
+    }
+
+    /// The names of a topic's groups, sorted bytewise.
+    fn groups(&self, topic: &TopicName) -> Result<Vec<GroupName>> {
+        let _ = topic;
+        no_groups()
+    }
+
+    /// Changes a group.
+    fn change_group(&self, topic: &TopicName, group: &GroupName, change: &GroupChange, job: &Job) -> Result<()> {
+        let _ = (topic, group, change, job);
+        no_groups()
+    }
+
+    /// Removes a group, and what it knows.
+    fn delete_group(&self, topic: &TopicName, group: &GroupName, job: &Job) -> Result<()> {
+        let _ = (topic, group, job);
+        no_groups()
+    }
+
+    /// Joins a group under a name that no other process works under; without one, under a name that
+    /// is made up and goes with the consumer.
+    fn consumer(&self, topic: &TopicName, group: &GroupName, name: Option<&[u8]>, job: &Job) -> Result<Box<dyn Consumer + '_>> {
+        let _ = (topic, group, name, job);
+        no_groups()
+    }
+}
+
+fn no_groups<T>() -> Result<T> {
+    Err(crate::Error::Unsupported { what: "this engine has no consumer groups".to_owned() })
 }
 
 /// How a publisher wants its records stored.
@@ -100,6 +152,12 @@ pub trait Feed {
 
     /// The first offset whose record's ID is not below `id`; the end if there is none.
     fn find(&mut self, topic: usize, id: RecordId) -> Result<Offset>;
+
+    /// The committed offset of a group of the topic.
+    fn committed(&mut self, topic: usize, group: &[u8]) -> Result<Offset> {
+        let _ = topic;
+        Err(crate::Error::NameMissing { kind: "group", name: String::from_utf8_lossy(group).into_owned() })
+    }
 
     /// From where the topic is read next. An offset below the log start is read as a gap.
     fn seek(&mut self, topic: usize, from: Offset) -> Result<()>;
@@ -208,6 +266,100 @@ pub struct Trimmed {
     pub segments: u32,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// A member of a group at work.
+pub trait Consumer {
+    /// Takes up to `count` records and hands each out, those that are tried again first. With
+    /// `no_ack` they are settled by that.
+    fn take(&mut self, count: usize, no_ack: bool, each: &mut dyn FnMut(&Delivery, &Record<'_>)) -> Result<Taken>;
+
+    /// Settles what was delivered, at the topic's level; returns the receipts that came late.
+    fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>>;
+
+    /// Gives back what was delivered. Not `counted`: as if it had not been. With `delay` in place of
+    /// the group's backoff. Says how many entries had their last attempt, and are dead letters now.
+    fn nack(&mut self, receipts: &[Receipt], counted: bool, delay: Option<Duration>, reason: &[u8]) -> Result<u64>;
+
+    /// Moves what was delivered to the dead-letter topic; `false` when the receipt came late.
+    fn bury(&mut self, receipt: &Receipt, reason: &[u8]) -> Result<bool>;
+
+    /// Says that this consumer lives, and takes their work from those that do not. To be called at
+    /// least every few seconds; taking and waiting do it too.
+    fn beat(&mut self) -> Result<()>;
+
+    /// Sleeps until there may be something to take, for a twentieth of a second at most.
+    fn wait(&mut self) -> Result<()>;
+
+    /// Whether the group has settled all that is in the topic now.
+    fn is_drained(&mut self) -> Result<bool>;
+
+    /// Leaves the group: what is held goes to others at once.
+    fn leave(&mut self) -> Result<()>;
+}
+
+/// What a [`Consumer::take`] came to.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// How many records were handed out.
+    pub count: usize,
+    /// Offsets that the group will never get.
+    pub gaps: Vec<Gap>,
+    /// Entries that had their last attempt, and are dead letters now.
+    pub dead: u64,
+}
+
+/// A change of a group.
+#[derive(Clone, Debug)]
+pub enum GroupChange {
+    /// Other settings.
+    Settings(GroupSettings),
+    /// Another place; what is pending is dropped.
+    Seek(Offset),
+    /// No deliveries any more.
+    Pause,
+    /// Deliveries again.
+    Resume,
+}
+
+/// How a group is set, and where it stands.
+#[derive(Clone, Debug)]
+pub struct GroupInfo {
+    /// Its settings.
+    pub settings: GroupSettings,
+    /// Everything below is settled.
+    pub committed: Place,
+    /// Records up to the high watermark that nobody got yet; where lanes stand apart, at most.
+    pub undelivered: u64,
+    /// Entries delivered and not settled, or waiting to be delivered again.
+    pub pending: u64,
+    /// Records from the committed offset to the high watermark.
+    pub lag: u64,
+    /// How old the first record that is not settled is, in ms; 0 when there is none.
+    pub lag_ms: u64,
+    /// Records delivered for the first time.
+    pub delivered: u64,
+    /// Entries that were settled by an ack.
+    pub acked: u64,
+    /// Entries that became dead letters.
+    pub dead: u64,
+    /// Its consumers.
+    pub consumers: Vec<ConsumerInfo>,
+}
+
+/// A consumer of a group.
+#[derive(Clone, Debug)]
+pub struct ConsumerInfo {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Whether it is a member now.
+    pub is_member: bool,
+    /// Entries that it holds.
+    pub pending: u64,
+    /// How many lanes it owns.
+    pub lanes: u64,
+    /// Since when it has got nothing, in ms; `None` = it never got anything.
+    pub idle_ms: Option<u64>,
 }
 
 /// A stored place that belongs to a name.

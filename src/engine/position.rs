@@ -43,7 +43,7 @@ impl Position {
             Position::AfterStart(count) => Ok(bounds.start.plus(*count).min(bounds.end)),
             Position::Id(id) => feed.find(topic, *id),
             Position::Time(time) => feed.find(topic, RecordId { ms: time.0, seq: 0 }),
-            Position::Group(name) => Err(Error::NameMissing { kind: "group", name: String::from_utf8_lossy(name).into_owned() }),
+            Position::Group(name) => feed.committed(topic, name),
         }
     }
 }

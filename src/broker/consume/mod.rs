@@ -1,22 +1,24 @@
 //! Working through a topic as a member of a group: one consumer, in one process. Every decision is
 //! the rules' ([`super::group`]); this hands them what they need to know and does what they say.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod open_group;
+
+pub use open_group::{OpenGroup, create_group};
 
 use super::Flusher;
 use super::group::{self, Delivery, Fresh, GroupState, Nack, Receipt, Take};
-use super::journal::Journal;
 use super::members::Members;
-use crate::codec::group_event::{EntryKey, GroupEvent, GroupSettings, Order, Source};
+use crate::codec::group_event::{EntryKey, Order, Source};
 use crate::codec::records::Record;
 use crate::config::Durability;
 use crate::disk::random;
 use crate::error::{Error, Result};
-use crate::ids::{ConsumerId, GroupName, Lane, Offset, Place, TimestampMs, TopicName};
+use crate::ids::{ConsumerId, GroupName, Lane, Offset, TimestampMs, TopicName};
 use crate::job::Job;
 use crate::log::{LogGap, LogReader, Mode, Step};
-use crate::store::{Store, Topic};
+use crate::store::Store;
 
 /// How often a consumer looks whether others have died, at least: what they held comes to others soon.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
@@ -30,12 +32,9 @@ const STRETCH: usize = 16_384;
 /// One consumer at work.
 #[derive(Debug)]
 pub struct GroupMember<'s> {
-    pub(super) store: &'s Store,
+    pub(super) group: OpenGroup<'s>,
     pub(super) flusher: &'s Flusher,
-    pub(super) topic: Arc<Topic>,
-    pub(super) journal: Journal,
     pub(super) members: Members,
-    pub(super) job: Job,
     name: Vec<u8>,
     me: ConsumerId,
     /// Whether the name was made up for this process, and goes with it.
@@ -59,22 +58,6 @@ pub struct Handed {
     pub dead: u64,
 }
 
-/// Makes a group that begins at `from`; `false` when there is one.
-pub fn create_group(
-    store: &Store,
-    topic: &Topic,
-    name: &GroupName,
-    settings: &GroupSettings,
-    from: Place,
-    job: &Job,
-) -> Result<bool> {
-    let mut first = Vec::new();
-    GroupEvent::Configured(settings.clone()).encode(&mut first);
-    let place = GroupEvent::Sought { to: from.offset, epoch: from.epoch, keep_pending: false, entries_read: None };
-    place.encode(&mut first);
-    store.create_group(topic, name, &first, job)
-}
-
 impl<'s> GroupMember<'s> {
     /// Joins a group under a name; one that is made up if `consumer` is `None`.
     ///
@@ -89,19 +72,15 @@ impl<'s> GroupMember<'s> {
         consumer: Option<&[u8]>,
         job: Job,
     ) -> Result<GroupMember<'s>> {
-        let topic = store.topic(topic, Mode::Write, &job)?;
-        let files = store.group(&topic, group, Mode::Write, &job)?;
-        let members = Members::open(&files)?;
+        let group = OpenGroup::open(store, topic, group, Mode::Write, job)?;
+        let members = Members::open(group.journal.files())?;
         let made_up = || format!("{}-{:08x}", std::process::id(), u32::from_le_bytes(random())).into_bytes();
         let name = consumer.map_or_else(made_up, <[u8]>::to_vec);
         let mut member = GroupMember {
-            store,
+            reader: LogReader::new(group.topic.log().log_start(), group.topic.log().epoch()),
+            group,
             flusher,
-            reader: LogReader::new(topic.log().log_start(), topic.log().epoch()),
-            topic,
-            journal: Journal::open(files)?,
             members,
-            job,
             name,
             me: ConsumerId::FIRST,
             is_passing: consumer.is_none(),
@@ -119,22 +98,22 @@ impl<'s> GroupMember<'s> {
     fn take_place(&mut self) -> Result<()> {
         let name = self.name.clone();
         // It has to exist before its byte can be locked, and to be locked before it is a member.
-        self.me = self.decide(|state, now| {
+        self.me = self.group.decide(|state, now| {
             let (consumer, events) = group::create(state, &name, now);
             (events, consumer)
         })?;
-        let now = self.now();
+        let now = self.group.now();
         if !self.members.hold(self.me, now)? {
-            let path = self.journal.files().dir().path().join(String::from_utf8_lossy(&name).as_ref());
+            let path = self.group.journal.files().dir().path().join(String::from_utf8_lossy(&name).as_ref());
             return Err(Error::Busy { what: "the consumer's name", path, holder: None, waited: Duration::ZERO });
         }
-        self.decide(|state, now| (group::join(state, &name, now).1, ()))
+        self.group.decide(|state, now| (group::join(state, &name, now).1, ()))
     }
 
     /// The group's state, as this process knows it.
     #[must_use]
     pub fn state(&self) -> &GroupState {
-        self.journal.state()
+        self.group.state()
     }
 
     /// The name it works under.
@@ -143,47 +122,16 @@ impl<'s> GroupMember<'s> {
         &self.name
     }
 
-    fn now(&self) -> TimestampMs {
-        self.store.clock().now()
-    }
-
-    /// Has the rules decide in the newest state, writes down what they decided, and folds it. What
-    /// `decide` is told the topic has become comes first.
-    pub(super) fn decide<R>(&mut self, mut decide: impl FnMut(&GroupState, TimestampMs) -> (Vec<GroupEvent>, R)) -> Result<R> {
-        loop {
-            self.journal.catch_up()?;
-            if let Some(event) = self.follow_topic()? {
-                self.journal.commit(&[event], &self.job)?;
-                continue;
-            }
-            let (events, result) = decide(self.journal.state(), self.now());
-            if events.is_empty() || self.journal.commit(&events, &self.job)?.is_some() {
-                return Ok(result);
-            }
-        }
-    }
-
-    /// What the topic has lost since the group last looked.
-    fn follow_topic(&self) -> Result<Option<GroupEvent>> {
-        let (log, state) = (self.topic.log(), self.journal.state());
-        let (epoch, known) = (log.epoch(), state.committed().epoch);
-        if epoch > known {
-            let to = log.clamp(Place { offset: Offset(u64::MAX), epoch: known })?;
-            return Ok(group::clamp(state, to, epoch));
-        }
-        Ok(group::expire(state, log.log_start()))
-    }
-
     /// Takes up to `count` records and hands them out, those that are tried again first.
     pub fn take(&mut self, count: usize, no_ack: bool, mut each: impl FnMut(&Delivery, &Record<'_>)) -> Result<Handed> {
-        self.seen = self.topic.log().watch();
+        self.seen = self.group.topic.log().watch();
         self.look_after_others()?;
-        self.topic.settings()?;
-        let until = self.topic.log().high_watermark();
+        self.group.topic.settings()?;
+        let until = self.group.topic.log().high_watermark();
         let stretch = self.read_ahead(count, until)?;
         let offered = std::mem::take(&mut self.offered);
         let me = self.me;
-        let taken = self.decide(|state, now| {
+        let taken = self.group.decide(|state, now| {
             let fresh = match stretch {
                 None => Fresh::Below { until },
                 Some((from, to)) => Fresh::Read { from, to, records: &offered },
@@ -198,15 +146,15 @@ impl<'s> GroupMember<'s> {
             handed.dead += u64::from(self.bury(key, None, b"all attempts failed")?);
         }
         self.hand_out(&mut handed, &mut each)?;
-        self.journal.keep_short(&self.job)?;
+        self.group.journal.keep_short(&self.group.job)?;
         Ok(handed)
     }
 
     /// In a group of order `key`: reads on from where this consumer's lanes stand, until there is
     /// enough for it.
     fn read_ahead(&mut self, count: usize, until: Offset) -> Result<Option<(Offset, Offset)>> {
-        self.journal.catch_up()?;
-        let state = self.journal.state();
+        self.group.journal.catch_up()?;
+        let state = self.group.journal.state();
         if state.settings().order != Order::Key {
             return Ok(None);
         }
@@ -214,12 +162,12 @@ impl<'s> GroupMember<'s> {
         let Some(from) = state.read_from(self.me).filter(|from| *from < until) else { return Ok(Some((until, until))) };
         let mut own = vec![false; usize::from(Lane::COUNT)];
         group::lanes_of(state, self.me).iter().for_each(|lane| own[lane.index()] = true);
-        if self.reader.place().offset != from || self.reader.place().epoch != self.topic.log().epoch() {
-            self.reader = LogReader::new(from, self.topic.log().epoch());
+        if self.reader.place().offset != from || self.reader.place().epoch != self.group.topic.log().epoch() {
+            self.reader = LogReader::new(from, self.group.topic.log().epoch());
         }
         let (mut mine, mut to) = (0, from);
         while mine < count && self.offered.len() < STRETCH && to < until {
-            match self.reader.step(self.topic.log(), until)? {
+            match self.reader.step(self.group.topic.log(), until)? {
                 Step::CaughtUp => break,
                 Step::Gap(gap) => to = to.max(gap.until),
                 Step::Frame { frame, from, until } => {
@@ -244,7 +192,7 @@ impl<'s> GroupMember<'s> {
         let mut found = vec![false; handed.deliveries.len()];
         let dead_letters = self.dead_letter_topic_for(&handed.deliveries)?;
         for source in [Source::Topic, Source::DeadLetter] {
-            let topic = if source == Source::Topic { Some(&self.topic) } else { dead_letters.as_ref() };
+            let topic = if source == Source::Topic { Some(&self.group.topic) } else { dead_letters.as_ref() };
             let Some(topic) = topic else { continue };
             let mut wanted: Vec<usize> =
                 (0..found.len()).filter(|index| handed.deliveries[*index].key.source == source).collect();
@@ -289,12 +237,12 @@ impl<'s> GroupMember<'s> {
             handed.deliveries.iter().zip(&found).filter(|(_, found)| !**found).map(|(delivery, _)| delivery.key).collect();
         let mut each = found.iter();
         handed.deliveries.retain(|_| *each.next().expect("as many as deliveries"));
-        self.decide(|state, now| (group::ack_any(state, &lost, now).0, ()))
+        self.group.decide(|state, now| (group::ack_any(state, &lost, now).0, ()))
     }
 
     /// Settles what was delivered; the receipts that came late are returned.
     pub fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
-        let late = self.decide(|state, now| {
+        let late = self.group.decide(|state, now| {
             let settled = group::ack(state, receipts, now);
             (settled.events, settled.late)
         })?;
@@ -306,7 +254,7 @@ impl<'s> GroupMember<'s> {
     /// dead-lettered for `reason`.
     pub fn nack(&mut self, receipts: &[Receipt], counted: bool, delay_ms: Option<u64>, reason: &[u8]) -> Result<u64> {
         let nack = Nack { counted, delay_ms, jitter: u64::from_le_bytes(random()) };
-        let exhausted = self.decide(|state, now| {
+        let exhausted = self.group.decide(|state, now| {
             let settled = group::nack(state, receipts, nack, now);
             (settled.events, settled.exhausted)
         })?;
@@ -320,15 +268,15 @@ impl<'s> GroupMember<'s> {
 
     /// Acks follow the topic's level.
     pub(super) fn settle(&mut self) -> Result<()> {
-        let (settings, _) = self.topic.settings()?;
-        let journal = &self.journal.files().journal;
+        let (settings, _) = self.group.topic.settings()?;
+        let journal = &self.group.journal.files().journal;
         match settings.durability {
             Durability::None => Ok(()),
             Durability::Async => {
                 self.flusher.order(journal, Instant::now() + settings.flush_interval);
                 Ok(())
             }
-            Durability::Sync => journal.sync_to(journal.end_place(), &self.job),
+            Durability::Sync => journal.sync_to(journal.end_place(), &self.group.job),
         }
     }
 
@@ -338,56 +286,57 @@ impl<'s> GroupMember<'s> {
             return Ok(());
         }
         self.looked = Some(Instant::now());
-        let now = self.now();
+        let now = self.group.now();
         if self.beaten.elapsed() >= BEAT_EVERY {
             self.members.beat(self.me, now);
             self.beaten = Instant::now();
         }
-        self.journal.catch_up()?;
-        if self.journal.state().consumer(self.me).is_none_or(|me| !me.is_member) {
+        self.group.journal.catch_up()?;
+        if self.group.journal.state().consumer(self.me).is_none_or(|me| !me.is_member) {
             // Others took this one for dead: it was stopped for too long.
             self.take_place()?;
         }
         let me = self.me;
         let mut heard: Vec<(ConsumerId, Option<TimestampMs>)> = Vec::new();
-        for (id, consumer) in self.journal.state().consumers().filter(|(id, c)| *id != me && (c.is_member || c.leased > 0)) {
+        for (id, consumer) in self.group.journal.state().consumers().filter(|(id, c)| *id != me && (c.is_member || c.leased > 0))
+        {
             let _ = consumer;
             heard.push((id, self.members.heard(id)?));
         }
-        if heard.is_empty() && self.journal.state().consumer(me).is_none_or(|me| me.leased == 0) {
+        if heard.is_empty() && self.group.journal.state().consumer(me).is_none_or(|me| me.leased == 0) {
             return Ok(());
         }
         let is_silent = |heard: &Option<TimestampMs>| heard.is_none_or(|at| now.0.saturating_sub(at.0) > SESSION_MS);
         let gone: Vec<ConsumerId> = heard.iter().filter(|(_, heard)| is_silent(heard)).map(|(id, _)| *id).collect();
         for consumer in gone {
-            self.decide(|state, now| (group::leave(state, consumer, now), ()))?;
+            self.group.decide(|state, now| (group::leave(state, consumer, now), ()))?;
         }
         let known = |consumer: ConsumerId| {
             if consumer == me { Some(now) } else { heard.iter().find(|(id, _)| *id == consumer).and_then(|(_, at)| *at) }
         };
-        self.decide(|state, now| (group::lapse(state, known, now), ()))
+        self.group.decide(|state, now| (group::lapse(state, known, now), ()))
     }
 
     /// Sleeps until there may be something to take, `at_most` so long.
     pub fn wait(&mut self, at_most: Duration) {
-        let now = self.now();
-        let due = self.journal.state().next_due().map(|due| Duration::from_millis(due.0.saturating_sub(now.0).max(1)));
+        let now = self.group.now();
+        let due = self.group.journal.state().next_due().map(|due| Duration::from_millis(due.0.saturating_sub(now.0).max(1)));
         let at_most = at_most.min(due.unwrap_or(LOOK_EVERY)).min(LOOK_EVERY);
-        self.topic.log().wait(self.seen, at_most);
+        self.group.topic.log().wait(self.seen, at_most);
     }
 
     /// Whether all that is in the topic now was settled by the group.
     pub fn is_drained(&mut self) -> Result<bool> {
-        self.journal.catch_up()?;
-        let state = self.journal.state();
-        Ok(state.pending_count() == 0 && state.undelivered(self.topic.log().high_watermark()) == 0)
+        self.group.journal.catch_up()?;
+        let state = self.group.journal.state();
+        Ok(state.pending_count() == 0 && state.undelivered(self.group.topic.log().high_watermark()) == 0)
     }
 
     /// Leaves the group in order: what it holds goes to others at once.
     pub fn leave(&mut self) -> Result<()> {
         let (me, is_passing) = (self.me, self.is_passing);
-        self.decide(|state, now| (group::release(state, me, now), ()))?;
-        self.decide(|state, now| (if is_passing { group::remove(state, me) } else { group::leave(state, me, now) }, ()))?;
+        self.group.decide(|state, now| (group::release(state, me, now), ()))?;
+        self.group.decide(|state, now| (if is_passing { group::remove(state, me) } else { group::leave(state, me, now) }, ()))?;
         self.members.give_back(me)?;
         self.settle()
     }

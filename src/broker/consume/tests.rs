@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
+use crate::broker::Journal;
 use crate::broker::{Level, TopicPublisher, dead_letter_topic};
 use crate::clock::Clock;
 use crate::codec::BatchBuilder;
+use crate::codec::group_event::GroupSettings;
 use crate::config::Overrides;
+use crate::ids::Place;
 use crate::store::StoreOptions;
 
 fn topic() -> TopicName {
@@ -202,7 +205,8 @@ fn an_intent_that_was_not_carried_out_is_by_the_next_member_and_only_once() {
         let mut dies = join(&store, &flusher, "dies");
         let held = take(&mut dies, 1);
         let (key, lease) = (held[0].0.key, held[0].0.lease);
-        dies.decide(|state, _| (group::give_up(state, key, Some(lease), Offset::ZERO, b"no").into_iter().collect(), ()))
+        dies.group
+            .decide(|state, _| (group::give_up(state, key, Some(lease), Offset::ZERO, b"no").into_iter().collect(), ()))
             .expect("decides");
         if copied {
             dies.copy(letters.name(), &letters, key, b"no").expect("copied");
@@ -224,23 +228,23 @@ fn a_group_goes_on_from_a_checkpoint_as_from_its_whole_journal() {
         let got = take(&mut member, 50);
         // Some stay pending.
         member.ack(&receipts(&got[round..])).expect("acks");
-        member.journal.write_checkpoint(&Job::new()).expect("written");
+        member.group.journal.write_checkpoint(&Job::new()).expect("written");
     }
     let before = member.state().clone();
-    assert!(member.journal.files().journal.log_start() > Offset::ZERO, "the journal was trimmed");
+    assert!(member.group.journal.files().journal.log_start() > Offset::ZERO, "the journal was trimmed");
     let again =
-        Journal::open(store.group(&member.topic, &group_name(), Mode::Write, &Job::new()).expect("there")).expect("opens");
+        Journal::open(store.group(&member.group.topic, &group_name(), Mode::Write, &Job::new()).expect("there")).expect("opens");
     assert_eq!(*again.state(), before);
     assert_eq!(again.state().pending_count(), (0..8).sum::<u64>());
     // One checkpoint that is damaged is no loss.
     for which in ["checkpoint-0", "checkpoint-1"] {
-        let dir = member.journal.files().dir();
+        let dir = member.group.journal.files().dir();
         let whole = dir.read(which.as_bytes(), 1 << 20).expect("reads").expect("there");
         let mut bad = whole.clone();
         bad[20] ^= 1;
         dir.replace(which.as_bytes(), &bad, false).expect("written");
-        let again =
-            Journal::open(store.group(&member.topic, &group_name(), Mode::Write, &Job::new()).expect("there")).expect("opens");
+        let again = Journal::open(store.group(&member.group.topic, &group_name(), Mode::Write, &Job::new()).expect("there"))
+            .expect("opens");
         assert_eq!(*again.state(), before, "{which}");
         dir.replace(which.as_bytes(), &whole, false).expect("written");
     }

@@ -1,0 +1,128 @@
+//! A group as this process has it open: its topic, its journal, and decisions in its newest state.
+
+use std::sync::Arc;
+
+use crate::broker::group::{self, GroupState};
+use crate::broker::journal::Journal;
+use crate::codec::group_event::{GroupEvent, GroupSettings};
+use crate::error::{Error, Result};
+use crate::ids::{GroupName, Offset, Place, TimestampMs, TopicName};
+use crate::job::Job;
+use crate::log::Mode;
+use crate::store::{Store, Topic};
+
+/// A group, open.
+#[derive(Debug)]
+pub struct OpenGroup<'s> {
+    pub(in crate::broker) store: &'s Store,
+    pub(in crate::broker) topic: Arc<Topic>,
+    pub(in crate::broker) journal: Journal,
+    pub(in crate::broker) job: Job,
+}
+
+/// Makes a group that begins at `from`; `false` when there is one.
+pub fn create_group(
+    store: &Store,
+    topic: &Topic,
+    name: &GroupName,
+    settings: &GroupSettings,
+    from: Place,
+    job: &Job,
+) -> Result<bool> {
+    let mut first = Vec::new();
+    GroupEvent::Configured(settings.clone()).encode(&mut first);
+    let place = GroupEvent::Sought { to: from.offset, epoch: from.epoch, keep_pending: false, entries_read: None };
+    place.encode(&mut first);
+    store.create_group(topic, name, &first, job)
+}
+
+impl<'s> OpenGroup<'s> {
+    /// Opens a group; for reading it is looked at as it is, whatever its topic has become since.
+    ///
+    /// # Errors
+    /// [`Error::NameMissing`] when there is no such group.
+    pub fn open(store: &'s Store, topic: &TopicName, group: &GroupName, mode: Mode, job: Job) -> Result<OpenGroup<'s>> {
+        let topic = store.topic(topic, mode, &job)?;
+        let journal = Journal::open(store.group(&topic, group, mode, &job)?)?;
+        Ok(OpenGroup { store, topic, journal, job })
+    }
+
+    /// The group's state, as of the last look.
+    #[must_use]
+    pub fn state(&self) -> &GroupState {
+        self.journal.state()
+    }
+
+    /// The topic it reads.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    pub(in crate::broker) fn now(&self) -> TimestampMs {
+        self.store.clock().now()
+    }
+
+    /// Puts settings in force, durably.
+    ///
+    /// # Errors
+    /// [`Error::SettingRefused`] when the order cannot change now.
+    pub fn configure(&mut self, settings: &GroupSettings) -> Result<()> {
+        let refused = self.decide(|state, _| match group::configure(state, settings) {
+            Ok(events) => (events, None),
+            Err(why) => (Vec::new(), Some(why)),
+        })?;
+        match refused {
+            Some(why) => Err(Error::SettingRefused { why }),
+            None => self.sync(),
+        }
+    }
+
+    /// Stops or resumes deliveries, durably.
+    pub fn pause(&mut self, paused: bool) -> Result<()> {
+        self.decide(|state, _| (group::pause(state, paused).into_iter().collect(), ()))?;
+        self.sync()
+    }
+
+    /// Sends the group to another place, durably; what is pending is dropped.
+    pub fn seek(&mut self, to: Offset) -> Result<()> {
+        let epoch = self.topic.log().epoch();
+        self.decide(|state, _| (vec![group::seek(state, to, epoch, false, None)], ()))?;
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<()> {
+        let journal = &self.journal.files().journal;
+        journal.sync_to(journal.end_place(), &self.job)
+    }
+
+    /// Has the rules decide in the newest state, writes down what they decided, and folds it. What
+    /// `decide` is told the topic has become comes first.
+    pub(in crate::broker) fn decide<R>(
+        &mut self,
+        mut decide: impl FnMut(&GroupState, TimestampMs) -> (Vec<GroupEvent>, R),
+    ) -> Result<R> {
+        loop {
+            self.journal.catch_up()?;
+            if let Some(event) = self.follow_topic()? {
+                self.journal.commit(&[event], &self.job)?;
+                continue;
+            }
+            let (events, result) = decide(self.journal.state(), self.now());
+            if events.is_empty() || self.journal.commit(&events, &self.job)?.is_some() {
+                return Ok(result);
+            }
+        }
+    }
+
+    /// What the topic has lost since the group last looked.
+    fn follow_topic(&self) -> Result<Option<GroupEvent>> {
+        let (log, state) = (self.topic.log(), self.journal.state());
+        let (epoch, known) = (log.epoch(), state.committed().epoch);
+        if epoch > known {
+            let to = log.clamp(Place { offset: Offset(u64::MAX), epoch: known })?;
+            return Ok(group::clamp(state, to, epoch));
+        }
+        Ok(group::expire(state, log.log_start()))
+    }
+}
