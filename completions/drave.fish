@@ -37,6 +37,8 @@ complete -c drave -n "__fish_drave_needs_command" -s V -l version -d 'Print vers
 complete -c drave -n "__fish_drave_needs_command" -f -a "publish" -d 'Append records to a topic'
 complete -c drave -n "__fish_drave_needs_command" -f -a "tail" -d 'Print the last records of topics, and follow them'
 complete -c drave -n "__fish_drave_needs_command" -f -a "replay" -d 'Print the records of topics, from the start to the end'
+complete -c drave -n "__fish_drave_needs_command" -f -a "consume" -d 'Work through a topic as a member of a group'
+complete -c drave -n "__fish_drave_needs_command" -f -a "group" -d 'Create, change, move, delete and list consumer groups'
 complete -c drave -n "__fish_drave_needs_command" -f -a "topic" -d 'Create, change, trim, delete and list topics'
 complete -c drave -n "__fish_drave_needs_command" -f -a "inspect" -d 'Look at a store, its topics, segments, frames and cursors'
 complete -c drave -n "__fish_drave_needs_command" -f -a "verify" -d 'Read every byte, check every checksum and link'
@@ -108,6 +110,132 @@ complete -c drave -n "__fish_drave_using_subcommand replay" -s q -l quiet -d 'Sa
 complete -c drave -n "__fish_drave_using_subcommand replay" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand replay" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand consume" -s g -l group -d 'The group' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l consumer -d 'Work under this name [default: made up, and gone with this run]' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l from -d 'Where a group that is made now begins' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -s n -d 'Stop after N records' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l idle -d 'Stop when nothing came for this long' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l order -d 'What is kept in order: none, key (records of one key go to one member at a time) or topic [default: none]' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l assign -d 'How keys are dealt to members: range, round-robin, sticky or consistent-hash [default: sticky]' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l lease -d 'How long a member may be silent before others get what it holds [default: 30s]' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l max-attempts -d 'Deliveries before a record is dead-lettered; 0 = for ever [default: 5]' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l backoff -d 'The pause before a retry, the first and the longest [default: 1s..5m]' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -s o -l format -d 'Print each record as FORMAT says, as \'%o %k %v\\n\'; see below' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l exec -d 'Run CMD for each record, its value on stdin; all words that follow are CMD\'s' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -s P -d 'Run so many commands at once' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l exec-timeout -d 'How long a command may run; then it gets TERM, and KILL after 5 s' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand consume" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l wait -d 'Wait for a topic that does not exist yet'
+complete -c drave -n "__fish_drave_using_subcommand consume" -l drain -d 'Stop once the group has settled all that is in the topic'
+complete -c drave -n "__fish_drave_using_subcommand consume" -l no-ack -d 'Settle each record by its delivery: at most once'
+complete -c drave -n "__fish_drave_using_subcommand consume" -s 0 -l nul -d 'End each value with NUL instead of a newline'
+complete -c drave -n "__fish_drave_using_subcommand consume" -l json -d 'Print each record as a JSON object on a line of its own'
+complete -c drave -n "__fish_drave_using_subcommand consume" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand consume" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand consume" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand consume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "create" -d 'Create a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "set" -d 'Change settings of a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "seek" -d 'Send a group to another place of its topic'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "pause" -d 'Name a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "resume" -d 'Name a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "delete" -d 'Delete a group: its place, and what is pending'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "list" -d 'List the groups of a topic'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "show" -d 'Show the settings of a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -l from -d 'Where the group begins' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -l if-missing -d 'A group that exists already is left as it is'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from set" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from set" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from set" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from set" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from set" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from set" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from seek" -l to -d 'Where the group goes on' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from seek" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from seek" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from seek" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from seek" -l dry-run -d 'Say where the group would go on, and change nothing'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from seek" -l yes -d 'Do not ask'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from seek" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from seek" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from seek" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from seek" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from pause" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from pause" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from pause" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from pause" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from pause" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from pause" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from pause" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from resume" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from resume" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from resume" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from resume" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from resume" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from resume" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from delete" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from delete" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from delete" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from delete" -l if-exists -d 'A missing group is no error'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from delete" -l yes -d 'Do not ask'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from delete" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from list" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from list" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from list" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from list" -l json -d 'Print an object a line: {"group"}, or {"group_b64"} for a name that is not UTF-8'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from list" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -l json -d 'Print an object a line: {"setting","value","from"}'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
@@ -185,22 +313,24 @@ complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subco
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -s q -l quiet -d 'Say nothing on stderr but errors'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -f -a "topics" -d 'All topics'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -f -a "topic" -d 'All that is known of a topic'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -f -a "segments" -d 'The segment files of a topic'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -f -a "frames" -d 'The frames in the segment files of a topic, or in one such file'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors" -f -a "cursors" -d 'The places that tail --as NAME keeps'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "topics" -d 'All topics'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "topic" -d 'All that is known of a topic'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "segments" -d 'The segment files of a topic'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "frames" -d 'The frames in the segment files of a topic, or in one such file'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "cursors" -d 'The places that tail --as NAME keeps'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "groups" -d 'Consumer groups, and how far behind they are'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "group" -d 'The consumers of a group'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
@@ -257,6 +387,29 @@ complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_sub
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from cursors" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from groups" -l fail-above -d 'Exit 20 if a lag is above this: a number of records, or how old they are, as 30s' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from groups" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from groups" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from groups" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from groups" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from groups" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from groups" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from groups" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from groups" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from groups" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand verify" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand verify" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''

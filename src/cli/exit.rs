@@ -27,7 +27,6 @@ pub(crate) enum Exit {
     StoreMissing = 11,
     Conflict = 12,
     Unsupported = 13,
-    #[expect(dead_code, reason = "crossed by inspect groups --fail-above")]
     Threshold = 20,
     TimedOut = 124,
     Interrupted = 130,

@@ -13,6 +13,7 @@ mod fake;
 mod filter;
 mod format;
 mod generate;
+mod group;
 mod input;
 mod inspect;
 mod json;
@@ -35,13 +36,14 @@ mod verify;
 mod watch;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, ColorChoice, Parser, Subcommand};
 
-use drave::ids::TopicName;
+use drave::ids::{GroupName, TopicName};
 
 use context::Context;
 use exit::Exit;
@@ -131,6 +133,8 @@ enum Command {
     Publish(publish::Args),
     Tail(tail::Args),
     Replay(replay::Args),
+    Consume(consume::Args),
+    Group(group::Args),
     Topic(topic::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -153,11 +157,21 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Publish(args) => publish::run(args, context),
         Command::Tail(args) => tail::run(args, context),
         Command::Replay(args) => replay::run(args, context),
+        Command::Consume(args) => consume::run(args, context),
+        Command::Group(args) => group::run(args, context),
         Command::Topic(args) => topic::run(args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Generate(args) => generate::run(&args),
     }
+}
+
+/// Reads a group's name: any bytes.
+fn group_name() -> impl TypedValueParser<Value = GroupName> {
+    OsStringValueParser::new().try_map(|name| {
+        let why = || format!("a group's name has 1 to {} bytes", GroupName::BYTES_MAX);
+        GroupName::new(name.as_bytes()).ok_or_else(why)
+    })
 }
 
 /// Reads a topic's name: any bytes.

@@ -28,6 +28,8 @@ struct State {
     /// The signal that came first; 0 = none.
     signal: AtomicI32,
     wakers: Mutex<Vec<Waker>>,
+    /// Called by the second signal, once; the one after it ends the process.
+    second: Mutex<Option<Waker>>,
 }
 
 impl Stop {
@@ -35,7 +37,7 @@ impl Stop {
     /// jobs in the background) stays ignored.
     pub(crate) fn install(job: &Job) -> super::Result<Stop> {
         let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("cannot make an eventfd")?;
-        let state = State { job: job.clone(), fd, signal: AtomicI32::new(0), wakers: Mutex::default() };
+        let state = State { job: job.clone(), fd, signal: AtomicI32::new(0), wakers: Mutex::default(), second: Mutex::default() };
         let stop = Stop(Arc::new(state));
         let on_int = stop.clone();
         match ctrlc::try_set_handler(move || on_int.raise(SIGINT)) {
@@ -67,8 +69,17 @@ impl Stop {
         }
     }
 
+    /// Has `act` called by a second signal, in place of the end of the process.
+    pub(crate) fn on_second(&self, act: impl Fn() + Send + 'static) {
+        *self.0.second.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(act));
+    }
+
     fn raise(&self, signal: i32) {
         if self.0.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            if let Some(act) = self.0.second.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                act();
+                return;
+            }
             // It cannot fail for these two, and there is nobody to tell.
             let _ = emulate_default_handler(signal);
             return;

@@ -24,12 +24,19 @@ fn every_verb_that_prints_data_has_json() {
     store.ok(&["topic", "create", "t", "segment-bytes=4KiB"]);
     store.ok(&["publish", "t", "-k", "key", "one", "two"]);
     store.ok(&["tail", "t", "--as", "me"]);
+    store.ok(&["group", "create", "t", "g"]);
+    store.ok(&["consume", "t", "-g", "done", "--consumer", "me", "--drain"]);
     let verbs = verbs(&[]);
     assert!(verbs.len() > 10, "{verbs:?}");
     for verb in verbs {
         let arguments: &[&str] = match verb.join(" ").as_str() {
             // They print no data, or what a program is to read as it is.
             "publish" | "topic create" | "topic set" | "topic trim" | "topic delete" => continue,
+            "group create" | "group set" | "group seek" | "group pause" | "group resume" | "group delete" => continue,
+            "consume" => &["t", "-g", "g", "--drain"],
+            "group list" => &["t"],
+            "group show" | "inspect group" => &["t", "done"],
+            "inspect groups" => &[],
             "generate" | "generate man" | "generate completions" => continue,
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],
             "topic list" | "verify" | "inspect" | "inspect topics" | "inspect cursors" => &[],

@@ -1,6 +1,7 @@
 //! What users are promised, tried on the real binary; and the shape of the sources.
 
 mod bounds;
+mod consume;
 mod damage;
 mod fixture;
 mod generate;

@@ -2,6 +2,7 @@
 //! are in. Below the engine: an engine works on what opens.
 
 mod files;
+mod groups;
 mod topics;
 
 use std::ffi::OsString;
@@ -10,14 +11,14 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
-use drave::ids::TopicName;
+use drave::ids::{GroupName, TopicName};
 use drave::store::is_damage;
 use drave::units::parse_duration;
 
 use super::context::Context;
 use super::exit::{Exit, Failure, InTopic as _, code_of_library, stdout_failed};
 use super::watch::pause;
-use super::{Result, topic_name};
+use super::{Result, group_name, topic_name};
 
 /// Look at a store, its topics, segments, frames and cursors
 ///
@@ -48,6 +49,8 @@ enum What {
     Segments(Segments),
     Frames(Frames),
     Cursors(Cursors),
+    Groups(Groups),
+    Group(Group),
 }
 
 /// All topics
@@ -107,13 +110,43 @@ struct Cursors {
     topic: Option<TopicName>,
 }
 
+/// Consumer groups, and how far behind they are
+///
+/// Columns: topic, group, committed (everything below is settled), lag (records from there to the end), lag_ms (how old the first of them is),
+/// undelivered (records that nobody got yet), pending (delivered and not settled), delivered (ever), dead (dead letters), members.
+#[derive(ClapArgs, Debug)]
+struct Groups {
+    /// Only those of this topic
+    #[arg(value_parser = topic_name())]
+    topic: Option<TopicName>,
+
+    /// Exit 20 if a lag is above this: a number of records, or how old they are, as 30s
+    #[arg(long, value_name = "LAG", value_parser = groups::Threshold::parse)]
+    fail_above: Option<groups::Threshold>,
+}
+
+/// The consumers of a group
+///
+/// Columns: consumer, member (whether it works now), lanes (that it owns), pending (entries that it holds), idle_ms (since it last got records).
+#[derive(ClapArgs, Debug)]
+struct Group {
+    /// The topic
+    #[arg(value_parser = topic_name())]
+    topic: TopicName,
+
+    /// The group
+    #[arg(value_parser = group_name())]
+    group: GroupName,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   drave inspect                           the store
   drave inspect topics --watch 2s         a row a topic, again and again
   drave inspect topic orders --json       all that is known of one
   drave inspect frames orders             what lies in its files
-  drave inspect cursors                   how many records wait for each tail --as NAME";
+  drave inspect cursors                   how many records wait for each tail --as NAME
+  drave inspect groups --fail-above 30s   exit 20 if a group is behind by more";
 
 /// Runs the verb.
 pub(super) fn run(args: &Args, context: &Context) -> Result {
@@ -128,7 +161,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result {
             (false, false) => b"\n",
         };
         stdout.write_all(before).map_err(stdout_failed)?;
-        look(args, context)?;
+        let exit = look(args, context)?;
+        if exit == Exit::Threshold {
+            return Ok(exit);
+        }
         is_first = false;
         pause(Some(stdout.as_fd()), Some(stop), context.job.at_most(interval))?;
         context.job.check()?;
@@ -141,6 +177,8 @@ fn look(args: &Args, context: &Context) -> Result {
         Some(What::Topics(_)) => topics::all(args.json, context),
         Some(What::Topic(of)) => topics::one(&of.topic, args.json, context),
         Some(What::Cursors(of)) => topics::cursors(of.topic.as_ref(), args.json, context),
+        Some(What::Groups(of)) => groups::all(of.topic.as_ref(), of.fail_above, args.json, context),
+        Some(What::Group(of)) => groups::one(&of.topic, &of.group, args.json, context),
         Some(What::Segments(of)) => files::segments(&of.topic, args.json, context),
         Some(What::Frames(of)) => files::frames(of, args.json, context),
     }

@@ -1,0 +1,93 @@
+//! Consumer groups, and the consumers of one.
+
+use std::time::Duration;
+
+use drave::engine::GroupInfo;
+use drave::ids::{GroupName, TopicName};
+use drave::units::parse_duration;
+
+use crate::cli::Result;
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, InTopic as _};
+use crate::cli::table::Rows;
+
+/// A lag above which `inspect groups` ends with exit status 20.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Threshold {
+    Records(u64),
+    Age(Duration),
+}
+
+impl Threshold {
+    /// Reads a number of records, or a duration.
+    pub(super) fn parse(text: &str) -> Result<Threshold, String> {
+        match text.parse() {
+            Ok(records) => Ok(Threshold::Records(records)),
+            Err(_) => parse_duration(text).map(Threshold::Age).map_err(|why| format!("{why}; or a number of records")),
+        }
+    }
+
+    fn is_crossed(self, info: &GroupInfo) -> bool {
+        match self {
+            Threshold::Records(records) => info.lag > records,
+            Threshold::Age(age) => u128::from(info.lag_ms) > age.as_millis(),
+        }
+    }
+}
+
+const GROUPS: [&str; 10] =
+    ["topic", "group", "committed", "lag", "lag_ms", "undelivered", "pending", "delivered", "dead", "members"];
+
+/// Prints a row for each group, of one topic or of all.
+pub(super) fn all(topic: Option<&TopicName>, threshold: Option<Threshold>, json: bool, context: &Context) -> Result {
+    let engine = context.open(false)?;
+    let topics = match topic {
+        Some(topic) => vec![topic.clone()],
+        None => engine.topics()?,
+    };
+    let mut rows = Rows::begin(GROUPS, json);
+    let mut is_crossed = false;
+    for topic in topics {
+        for group in engine.groups(&topic).in_topic(&topic)? {
+            context.job.check()?;
+            let info = match engine.group(&topic, &group) {
+                // Deleted since it was listed.
+                Err(drave::Error::NameMissing { .. }) => continue,
+                info => info.in_topic(&topic)?,
+            };
+            is_crossed |= threshold.is_some_and(|threshold| threshold.is_crossed(&info));
+            rows.row(vec![
+                (&topic).into(),
+                group.as_bytes().to_vec().into(),
+                info.committed.offset.into(),
+                info.lag.into(),
+                info.lag_ms.into(),
+                info.undelivered.into(),
+                info.pending.into(),
+                info.delivered.into(),
+                info.dead.into(),
+                (info.consumers.iter().filter(|consumer| consumer.is_member).count() as u64).into(),
+            ])?;
+        }
+    }
+    rows.end()?;
+    Ok(if is_crossed { Exit::Threshold } else { Exit::Done })
+}
+
+/// Prints a row for each consumer of a group.
+pub(super) fn one(topic: &TopicName, group: &GroupName, json: bool, context: &Context) -> Result {
+    let engine = context.open(false)?;
+    let info = engine.group(topic, group).in_topic(topic)?;
+    let mut rows = Rows::begin(["consumer", "member", "lanes", "pending", "idle_ms"], json);
+    for consumer in info.consumers {
+        rows.row(vec![
+            consumer.name.into(),
+            consumer.is_member.into(),
+            consumer.lanes.into(),
+            consumer.pending.into(),
+            consumer.idle_ms.into(),
+        ])?;
+    }
+    rows.end()?;
+    Ok(Exit::Done)
+}

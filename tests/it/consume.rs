@@ -1,0 +1,215 @@
+//! `drave consume` and `drave group`: real processes that share a topic.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Child;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::rig::{run_bounded, wait_until};
+use crate::support::{Ran, Store};
+
+fn jobs(count: u64) -> Store {
+    let store = Store::new();
+    let lines: String = (0..count).map(|number| format!("{number}\n")).collect();
+    store.ok_with(&["publish", "jobs", "-q"], lines.as_bytes());
+    store
+}
+
+#[track_caller]
+fn consume(store: &Store, words: &[&str]) -> Ran {
+    run_bounded(store.command(&[&["consume", "jobs"], words].concat()), b"")
+}
+
+fn numbers(ran: &Ran) -> Vec<u64> {
+    ran.stdout().lines().map(|line| line.parse().expect("a number")).collect()
+}
+
+/// Values in the file that commands have written.
+fn written(store: &Store) -> Vec<String> {
+    std::fs::read_to_string(store.beside().join("out")).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// Starts `consume --exec` of a shell script that may write to `$OUT`.
+fn start(store: &Store, words: &[&str], script: &str) -> Child {
+    let words = [&["consume", "jobs", "-g", "g"], words, &["--exec", "sh", "-c", script]].concat();
+    let mut command = store.command(&words);
+    command.env("OUT", store.beside().join("out"));
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command.spawn().expect("it starts")
+}
+
+fn ended(child: Child) -> (i32, String) {
+    let ran = Ran(child.wait_with_output().expect("it ends"));
+    (ran.code(), ran.stderr().to_owned())
+}
+
+#[test]
+fn each_record_is_worked_once_and_another_group_gets_all_again() {
+    let store = jobs(5000);
+    let mut children = Vec::new();
+    for _ in 0..3 {
+        children.push(store.start(&["consume", "jobs", "-g", "a", "--drain"]));
+    }
+    let mut seen = BTreeSet::new();
+    for child in children {
+        let ran = Ran(child.wait_with_output().expect("it ends"));
+        assert_eq!((ran.code(), ran.stderr()), (0, ""));
+        assert!(numbers(&ran).into_iter().all(|number| seen.insert(number)), "nothing twice");
+    }
+    assert_eq!(seen.len(), 5000);
+    let again = consume(&store, &["-g", "a", "--drain"]);
+    assert_eq!((again.code(), again.stdout()), (0, ""));
+    assert_eq!(numbers(&consume(&store, &["-g", "b", "--drain"])), (0..5000).collect::<Vec<_>>());
+    assert_eq!(numbers(&consume(&store, &["-g", "c", "--from", "-3", "--drain"])), [4997, 4998, 4999]);
+    assert_eq!(numbers(&consume(&store, &["-g", "d", "-n", "2"])), [0, 1]);
+    assert_eq!(numbers(&consume(&store, &["-g", "d", "-n", "2"])), [2, 3]);
+    assert_eq!(store.ok(&["replay", "jobs", "--range", "group:d..6"]), b"4\n5\n");
+}
+
+#[test]
+fn the_exit_status_of_the_command_settles_the_record() {
+    let store = jobs(8);
+    let script = r#"read x; echo "$x $DRAVE_ATTEMPT" >> "$OUT"
+        case $x-$DRAVE_ATTEMPT in
+            1-*) echo "no such thing" >&2; exit 65;;
+            2-1) exit 1;;
+            3-*) kill -9 $$;;
+            4-1) [ -e "$OUT.4" ] || { : > "$OUT.4"; exit 75; };;
+        esac"#;
+    let (code, said) = ended(start(&store, &["--drain", "--backoff", "1ms..2ms", "--max-attempts", "3"], script));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("jobs: 2 records were moved to the dead letters"), "{said}");
+    let mut ran = written(&store);
+    ran.sort();
+    assert_eq!(ran, ["0 1", "1 1", "2 1", "2 2", "3 1", "3 2", "3 3", "4 1", "4 1", "5 1", "6 1", "7 1"]);
+    let dead = String::from_utf8(store.ok(&["replay", "jobs.dlq", "-o", r"%v %h{dlq-offset} %h{dlq-attempts} %h{dlq-reason}\n"]))
+        .expect("UTF-8");
+    let mut dead: Vec<&str> = dead.lines().collect();
+    dead.sort_unstable();
+    assert_eq!(dead, ["1 1 1 no such thing", "3 3 3 died of SIGKILL"]);
+}
+
+#[test]
+fn a_command_can_end_the_run_and_one_that_cannot_start_gives_back() {
+    let store = jobs(3);
+    let (code, said) = ended(start(&store, &[], r#"read x; echo "$x" >> "$OUT"; exit 100"#));
+    assert_eq!((code, said.as_str()), (0, ""));
+    assert_eq!(written(&store), ["0"]);
+    let ran = consume(&store, &["-g", "g", "--exec", "./not-there"]);
+    assert_eq!(ran.code(), 1, "{}", ran.stderr());
+    assert!(ran.stderr().contains("not-there"), "{}", ran.stderr());
+    let (code, said) = ended(start(&store, &["--drain"], r#"read x; echo "$x $DRAVE_ATTEMPT" >> "$OUT""#));
+    assert_eq!((code, said.as_str()), (0, ""));
+    let mut worked = written(&store);
+    worked.sort();
+    assert_eq!(worked, ["0", "1 1", "2 1"], "given back, and not counted");
+}
+
+#[test]
+fn a_killed_consumers_records_come_to_another_after_the_lease_and_its_fresh_ones_at_once() {
+    let store = jobs(4);
+    let mut dies = start(&store, &["--lease", "1s", "-P", "2"], r#"read x; echo "dies $x" >> "$OUT"; exec sleep 60"#);
+    wait_until("it works", || written(&store).len() == 2);
+    dies.kill().expect("it runs");
+    dies.wait().expect("it ends");
+    let (code, said) = ended(start(&store, &["--drain"], r#"read x; echo "$x $DRAVE_ATTEMPT" >> "$OUT""#));
+    assert_eq!((code, said.as_str()), (0, ""));
+    let mut worked: Vec<String> = written(&store).into_iter().filter(|line| !line.starts_with("dies")).collect();
+    worked.sort();
+    assert_eq!(worked.len(), 4, "{worked:?}");
+    assert!(worked.contains(&"0 2".to_owned()) && worked.contains(&"1 2".to_owned()), "{worked:?}");
+}
+
+#[test]
+fn by_key_the_records_of_a_key_are_worked_in_order_across_processes() {
+    let store = Store::new();
+    let lines: String = (0..600).map(|number| format!("k{}:{number}\n", number % 7)).collect();
+    store.ok_with(&["publish", "jobs", "-q", "-K", ":"], lines.as_bytes());
+    store.ok(&["group", "create", "jobs", "g", "order=key"]);
+    let script = r#"read x; echo "$DRAVE_KEY $x" >> "$OUT""#;
+    let children: Vec<Child> = (0..3).map(|_| start(&store, &["--drain", "-P", "2"], script)).collect();
+    for child in children {
+        assert_eq!(ended(child), (0, String::new()));
+    }
+    let written = written(&store);
+    assert_eq!(written.len(), 600);
+    for key in 0..7 {
+        let of_key: Vec<u64> = written.iter().filter_map(|line| line.strip_prefix(&format!("k{key} "))?.parse().ok()).collect();
+        assert!(of_key.is_sorted(), "k{key}: {of_key:?}");
+    }
+}
+
+#[test]
+fn what_the_output_did_not_take_is_given_back() {
+    let store = jobs(100_000);
+    let mut child = store.start(&["consume", "jobs", "-g", "g"]);
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut first = String::new();
+    lines.read_line(&mut first).expect("readable");
+    drop(lines);
+    let ran = Ran(child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code(), 141, "{}", ran.stderr());
+    let rest = numbers(&consume(&store, &["-g", "g", "--drain"]));
+    assert_eq!(rest.last(), Some(&99_999));
+    assert!(rest.is_sorted_by(|a, b| a + 1 == *b), "none is left out from {} on", rest[0]);
+    assert!(rest[0] < 90_000, "{}", rest[0]);
+}
+
+#[test]
+fn a_signal_lets_running_commands_end_and_gives_the_rest_back() {
+    let store = jobs(10);
+    let gate = store.beside().join("gate");
+    let script = format!(r#"read x; echo "$x" >> "$OUT"; while [ ! -e {} ]; do sleep 0.01; done"#, gate.display());
+    let child = start(&store, &[], &script);
+    wait_until("a command runs", || written(&store).len() == 1);
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+    std::fs::write(&gate, "").expect("written");
+    let (code, said) = ended(child);
+    assert_eq!(code, 130, "{said}");
+    let first = written(&store);
+    let rest = numbers(&consume(&store, &["-g", "g", "--drain"]));
+    assert_eq!(first.len() + rest.len(), 10, "{first:?} {rest:?}");
+}
+
+#[test]
+fn options_that_differ_are_a_conflict_and_groups_are_listed_set_and_deleted() {
+    let store = jobs(3);
+    store.ok(&["consume", "jobs", "-g", "g", "--lease", "5s", "--drain"]);
+    let ran = consume(&store, &["-g", "g", "--lease", "6s"]);
+    assert_eq!(ran.code(), 12);
+    assert!(ran.stderr().contains("drave group set jobs g lease=6s"), "{}", ran.stderr());
+    assert_eq!(store.ok(&["group", "list", "jobs"]), b"group\ng\n");
+    store.ok(&["group", "set", "jobs", "g", "lease=6s"]);
+    let shown = String::from_utf8(store.ok(&["group", "show", "jobs", "g"])).expect("UTF-8");
+    assert!(shown.contains("lease\t6s\tgroup"), "{shown}");
+    assert_eq!(consume(&store, &["-g", "g", "--lease", "6s", "--drain"]).code(), 0);
+    assert_eq!(store.run(&["group", "create", "jobs", "g"]).code(), 12);
+    store.ok(&["group", "create", "jobs", "g", "--if-missing"]);
+    let ran = store.run(&["inspect", "groups", "--fail-above", "0"]);
+    assert_eq!(ran.code(), 0, "{}", ran.stdout());
+    store.ok(&["group", "seek", "jobs", "g", "--to", "1", "--yes"]);
+    assert_eq!(store.run(&["inspect", "groups", "--fail-above", "1"]).code(), 20);
+    store.ok(&["group", "pause", "jobs", "g"]);
+    assert_eq!(numbers(&consume(&store, &["-g", "g", "--idle", "100ms"])), [0u64; 0]);
+    store.ok(&["group", "resume", "jobs", "g"]);
+    assert_eq!(numbers(&consume(&store, &["-g", "g", "--drain"])), [1, 2]);
+    assert_eq!(store.run(&["group", "delete", "jobs", "g"]).code(), 2, "not without consent");
+    store.ok(&["group", "delete", "jobs", "g", "--yes"]);
+    assert_eq!(store.run(&["group", "show", "jobs", "g"]).code(), 3);
+    assert_eq!(consume(&store, &["-g", ""]).code(), 2);
+    assert_eq!(run_bounded(store.command(&["consume", "none", "-g", "g"]), b"").code(), 3);
+}
+
+#[test]
+fn a_name_belongs_to_one_process_at_a_time() {
+    let store = jobs(1);
+    let mut child = store.start(&["consume", "jobs", "-g", "g", "--consumer", "me"]);
+    let mut first = [0; 2];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("readable");
+    let ran = consume(&store, &["-g", "g", "--consumer", "me"]);
+    assert_eq!(ran.code(), 5, "{}", ran.stderr());
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    assert_eq!(Ran(child.wait_with_output().expect("it ends")).code(), 143);
+    assert_eq!(consume(&store, &["-g", "g", "--consumer", "me", "--drain"]).code(), 0);
+}
