@@ -1,12 +1,12 @@
 //! `drave consume` and `drave group`: real processes that share a topic.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Child;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::rig::{run_bounded, wait_until};
+use crate::rig::{Seed, run_bounded, wait_until};
 use crate::support::{Ran, Store};
 
 fn jobs(count: u64) -> Store {
@@ -212,4 +212,58 @@ fn a_name_belongs_to_one_process_at_a_time() {
     kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
     assert_eq!(Ran(child.wait_with_output().expect("it ends")).code(), 143);
     assert_eq!(consume(&store, &["-g", "g", "--consumer", "me", "--drain"]).code(), 0);
+}
+
+#[test]
+fn what_expired_before_the_group_got_it_is_told() {
+    let store = jobs(10);
+    assert_eq!(numbers(&consume(&store, &["-g", "g", "-n", "2"])), [0, 1]);
+    store.ok(&["topic", "trim", "jobs", "--before", "6", "--yes"]);
+    let ran = consume(&store, &["-g", "g", "--drain"]);
+    assert_eq!((ran.code(), ran.stderr()), (0, "jobs: records 2..6 expired before they were read\n"));
+    assert_eq!(numbers(&ran), [6, 7, 8, 9]);
+}
+
+#[test]
+fn whoever_is_killed_no_record_is_skipped() {
+    const RECORDS: u64 = 3000;
+    let mut seed = Seed::new();
+    for order in ["none", "key"] {
+        let store = Store::new();
+        store.ok(&["topic", "create", "jobs", "durability=none"]);
+        store.ok(&["group", "create", "jobs", "g", &format!("order={order}"), "lease=200ms"]);
+        let mut publisher = store.start(&["publish", "jobs", "-K", ":"]);
+        let mut stdin = publisher.stdin.take().expect("a pipe");
+        let feeder = std::thread::spawn(move || {
+            for number in 0..RECORDS {
+                writeln!(stdin, "k{}:{number}", number % 50).expect("it reads");
+            }
+        });
+        let mut seen = BTreeSet::new();
+        let mut read = |child: Child| {
+            let ran = Ran(child.wait_with_output().expect("it ends"));
+            // The last line of one that was killed may be cut off.
+            let whole = ran.0.stdout.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let text = std::str::from_utf8(&ran.0.stdout[..whole]).expect("UTF-8").to_owned();
+            seen.extend(text.lines().map(|line| line.parse::<u64>().expect("a number")));
+        };
+        for _ in 0..12 {
+            let mut children: Vec<Child> = (0..3).map(|_| store.start(&["consume", "jobs", "-g", "g"])).collect();
+            let before = std::time::Instant::now();
+            let pause = std::time::Duration::from_millis(seed.below(60));
+            wait_until("some time has passed", || before.elapsed() >= pause);
+            let first = seed.below(3) as usize;
+            for nth in 0..3 {
+                children[(first + nth) % 3].kill().expect("it runs");
+            }
+            children.into_iter().for_each(&mut read);
+        }
+        feeder.join().expect("fed");
+        assert!(publisher.wait().expect("it ends").success());
+        let last = store.start(&["--timeout", "60s", "consume", "jobs", "-g", "g", "--drain"]);
+        read(last);
+        assert!(seen.iter().copied().eq(0..RECORDS), "{order}: {} of {RECORDS}", seen.len());
+        let info = String::from_utf8(store.ok(&["inspect", "groups", "--json"])).expect("UTF-8");
+        assert!(info.contains(&format!("\"committed\":{RECORDS},\"lag\":0")), "{info}");
+    }
 }

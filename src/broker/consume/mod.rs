@@ -146,6 +146,7 @@ impl<'s> GroupMember<'s> {
             handed.dead += u64::from(self.bury(key, None, b"all attempts failed")?);
         }
         self.hand_out(&mut handed, &mut each)?;
+        handed.gaps.append(&mut self.group.untold);
         self.group.journal.keep_short(&self.group.job)?;
         Ok(handed)
     }

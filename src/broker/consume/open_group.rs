@@ -8,7 +8,7 @@ use crate::codec::group_event::{GroupEvent, GroupSettings};
 use crate::error::{Error, Result};
 use crate::ids::{GroupName, Offset, Place, TimestampMs, TopicName};
 use crate::job::Job;
-use crate::log::Mode;
+use crate::log::{GapReason, LogGap, Mode};
 use crate::store::{Store, Topic};
 
 /// A group, open.
@@ -18,6 +18,8 @@ pub struct OpenGroup<'s> {
     pub(in crate::broker) topic: Arc<Topic>,
     pub(in crate::broker) journal: Journal,
     pub(in crate::broker) job: Job,
+    /// What the topic lost under the group, and nobody was told yet.
+    pub(in crate::broker) untold: Vec<LogGap>,
 }
 
 /// Makes a group that begins at `from`; `false` when there is one.
@@ -44,7 +46,7 @@ impl<'s> OpenGroup<'s> {
     pub fn open(store: &'s Store, topic: &TopicName, group: &GroupName, mode: Mode, job: Job) -> Result<OpenGroup<'s>> {
         let topic = store.topic(topic, mode, &job)?;
         let journal = Journal::open(store.group(&topic, group, mode, &job)?)?;
-        Ok(OpenGroup { store, topic, journal, job })
+        Ok(OpenGroup { store, topic, journal, job, untold: Vec::new() })
     }
 
     /// The group's state, as of the last look.
@@ -105,7 +107,10 @@ impl<'s> OpenGroup<'s> {
         loop {
             self.journal.catch_up()?;
             if let Some(event) = self.follow_topic()? {
-                self.journal.commit(&[event], &self.job)?;
+                let before = self.journal.state().committed().offset;
+                if self.journal.commit(std::slice::from_ref(&event), &self.job)?.is_some() {
+                    self.untold.extend(gap_of(&event, before));
+                }
                 continue;
             }
             let (events, result) = decide(self.journal.state(), self.now());
@@ -125,4 +130,14 @@ impl<'s> OpenGroup<'s> {
         }
         Ok(group::expire(state, log.log_start()))
     }
+}
+
+/// What an event about the topic means for a group that stood at `before`.
+fn gap_of(event: &GroupEvent, before: Offset) -> Option<LogGap> {
+    let (from, until, reason) = match event {
+        GroupEvent::Expired { below } => (before, *below, GapReason::Expired),
+        GroupEvent::Clamped { to, .. } => (*to, before, GapReason::Rewound),
+        _ => return None,
+    };
+    (from < until).then_some(LogGap { from, until, reason })
 }
