@@ -226,7 +226,7 @@ fn what_expired_before_the_group_got_it_is_told() {
 
 #[test]
 fn whoever_is_killed_no_record_is_skipped() {
-    const RECORDS: u64 = 3000;
+    const RECORDS: u64 = 6000;
     let mut seed = Seed::new();
     for order in ["none", "key"] {
         let store = Store::new();
@@ -236,7 +236,8 @@ fn whoever_is_killed_no_record_is_skipped() {
         let mut stdin = publisher.stdin.take().expect("a pipe");
         let feeder = std::thread::spawn(move || {
             for number in 0..RECORDS {
-                writeln!(stdin, "k{}:{number}", number % 50).expect("it reads");
+                // Long enough that a consumer waits for its reader with most of what it took.
+                writeln!(stdin, "k{}:{number:01000}", number % 50).expect("it reads");
             }
         });
         let mut seen = BTreeSet::new();
