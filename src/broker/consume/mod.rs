@@ -42,7 +42,7 @@ pub struct GroupMember<'s> {
     reader: LogReader,
     offered: Vec<(Offset, Lane)>,
     scratch: Vec<u8>,
-    looked: Option<Instant>,
+    pub(super) looked: Option<Instant>,
     beaten: Instant,
     seen: u32,
 }

@@ -9,11 +9,13 @@
 //! | `power` | power cuts, after every change |
 //! | `kill` | all processes killed, at every change |
 //! | `faults` | every change failing |
+//! | `groups` | power cuts while a group works |
 //! | `mend` | repairs of damage, cut short |
 //! | `model` | random work against a naive model |
 
 mod check;
 mod faults;
+mod groups;
 mod kill;
 mod ledger;
 mod mend;
