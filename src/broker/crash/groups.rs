@@ -81,13 +81,14 @@ fn work(sim: &Arc<Sim>, path: &Path, clock: &Clock, order: Order) -> Done {
         done.published.extend((round * 5..round * 5 + 5).map(|offset| (offset, sim.now())));
         let got = take(&mut member, 4);
         let settled: Vec<(u64, Receipt)> = got.into_iter().filter(|(offset, _)| offset % 7 != 3).collect();
+        if round % 2 == 1 {
+            // Of a journal that is not durable yet.
+            member.group.journal.write_checkpoint(&Job::new()).expect("written");
+        }
         let began = sim.now();
         let receipts: Vec<Receipt> = settled.iter().map(|(_, receipt)| *receipt).collect();
         assert!(member.ack(&receipts).expect("acks").is_empty());
         done.acked.extend(settled.iter().map(|(offset, _)| (*offset, (began, sim.now()))));
-        if round % 2 == 1 {
-            member.group.journal.write_checkpoint(&Job::new()).expect("written");
-        }
     }
     done
 }
