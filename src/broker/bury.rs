@@ -123,10 +123,7 @@ impl GroupMember<'_> {
                 Step::CaughtUp => return Ok(false),
                 Step::Gap(_) => {}
                 Step::Frame { frame, from, until } => {
-                    let Ok(mut records) = frame.records(&mut scratch) else { continue };
-                    if records.narrow(from, until).is_err() {
-                        continue;
-                    }
+                    let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
                     let is_own = |record: &Record<'_>| {
                         own.iter().all(|(name, value)| record.headers().any(|(n, v)| n == *name && v == &value[..]))
                     };
@@ -167,9 +164,8 @@ impl GroupMember<'_> {
                 Step::CaughtUp | Step::Gap(_) => return Ok(()),
                 Step::Frame { frame, from, until } => {
                     let malformed = |why: crate::codec::batch::Malformed| Error::RecordRefused { why: why.to_string() };
-                    let mut records = frame.records(&mut scratch).map_err(malformed)?;
-                    records.narrow(from, until).map_err(malformed)?;
-                    let Some(record) = records.flatten().find(|record| record.offset == key.offset) else { continue };
+                    let mut records = frame.records_in(&mut scratch, from, until).map_err(malformed)?.flatten();
+                    let Some(record) = records.find(|record| record.offset == key.offset) else { continue };
                     let id = record.id.to_string();
                     let is_mark = |name: &[u8]| name.starts_with(b"dlq-");
                     let mut fields: Vec<FieldRef<'_>> = record.fields().filter(|(name, _)| !is_mark(name)).collect();

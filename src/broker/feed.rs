@@ -307,7 +307,7 @@ impl Lane {
                 Step::Gap(gap) => {
                     // Back, if the gap is a rewind.
                     let next = if gap.reason == GapReason::Rewound { gap.from } else { gap.until };
-                    self.place = Place { offset: next, epoch: self.reader.place().epoch };
+                    self.place = self.reader.place_at(next);
                     return Ok(Loaded::Gap(gap));
                 }
                 Step::CaughtUp => return self.dry(&log),
@@ -319,10 +319,10 @@ impl Lane {
                     return Ok(Loaded::Ready);
                 }
                 // Compaction took all of its records.
-                Ok(None) => self.place = Place { offset: header.end().min(until), epoch: self.reader.place().epoch },
+                Ok(None) => self.place = self.reader.place_at(header.end().min(until)),
                 Err(what) => {
                     let until = header.end().min(until);
-                    self.place = Place { offset: until, epoch: self.reader.place().epoch };
+                    self.place = self.reader.place_at(until);
                     let path: PathBuf = log.path().join(crate::codec::segment::file_name(header.base));
                     let reason = GapReason::Damaged { path, position: header.position, what };
                     return Ok(Loaded::Gap(LogGap { from, until, reason }));
@@ -361,7 +361,7 @@ impl Lane {
         }
         self.held = rest;
         // Of the epoch in which they were read: later ones took nothing from them.
-        self.place = Place { offset: records.end_offset(), epoch: self.reader.place().epoch };
+        self.place = self.reader.place_at(records.end_offset());
         Ok(records)
     }
 }

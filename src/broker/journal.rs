@@ -114,8 +114,7 @@ impl Journal {
                     let damaged =
                         |why: String| Error::Damaged { path: log.path().to_owned(), position: frame.header.position, what: why };
                     self.bytes += u64::from(frame.header.length);
-                    let mut records = frame.records(&mut self.scratch).map_err(|why| damaged(why.to_string()))?;
-                    records.narrow(from, until).map_err(|why| damaged(why.to_string()))?;
+                    let records = frame.records_in(&mut self.scratch, from, until).map_err(|why| damaged(why.to_string()))?;
                     for record in records {
                         let record = record.map_err(|why| damaged(why.to_string()))?;
                         let mut bytes = record.value().unwrap_or_default();

@@ -275,6 +275,19 @@ impl<'a> Frame<'a> {
         Records::new(self.body(scratch)?, header.base, header.span, header.count, header.base_id, header.plain)
     }
 
+    /// The records of this frame with offsets in `[from, until)`.
+    ///
+    /// # Errors
+    /// When the body does not follow the drawing.
+    pub fn records_in<'s>(&self, scratch: &'s mut Vec<u8>, from: Offset, until: Offset) -> Result<Records<'s>, Malformed>
+    where
+        'a: 's,
+    {
+        let mut records = self.records(scratch)?;
+        records.narrow(from, until)?;
+        Ok(records)
+    }
+
     /// The frame's body as it is stored.
     #[must_use]
     pub fn stored_body(&self) -> &'a [u8] {

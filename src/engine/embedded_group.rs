@@ -92,10 +92,8 @@ fn time_of(open: &OpenGroup<'_>, from: Offset, until: Offset) -> Result<Option<u
     let mut reader = LogReader::new(from, log.epoch());
     let mut scratch = Vec::new();
     while let Step::Frame { frame, from, until } = reader.step(log, until)? {
-        let Ok(mut records) = frame.records(&mut scratch) else { continue };
-        if records.narrow(from, until).is_ok()
-            && let Some(record) = records.flatten().next()
-        {
+        let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
+        if let Some(record) = records.flatten().next() {
             return Ok(Some(record.id.ms));
         }
     }

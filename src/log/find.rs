@@ -50,10 +50,7 @@ impl Log {
                 Step::Frame { frame, .. } if is_hinted && frame.header.base_id > id => {}
                 Step::Frame { frame, from, until } => {
                     is_hinted = false;
-                    let Ok(mut records) = frame.records(&mut scratch) else { continue };
-                    if records.narrow(from, until).is_err() {
-                        continue;
-                    }
+                    let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
                     if let Some(found) = records.flatten().find(|record| record.id >= id) {
                         return Ok(found.offset);
                     }

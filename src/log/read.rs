@@ -105,7 +105,13 @@ impl LogReader {
     /// The place of the next record.
     #[must_use]
     pub fn place(&self) -> Place {
-        Place { offset: self.next, epoch: self.epoch }
+        self.place_at(self.next)
+    }
+
+    /// An offset that this reader has come to, in the epoch in which it reads.
+    #[must_use]
+    pub fn place_at(&self, offset: Offset) -> Place {
+        Place { offset, epoch: self.epoch }
     }
 
     /// Goes elsewhere.
@@ -113,6 +119,15 @@ impl LogReader {
         if from != self.next {
             self.next = from;
             self.current = None;
+        }
+    }
+
+    /// Goes to a place that was made in the current epoch of the log.
+    pub fn go_to(&mut self, place: Place) {
+        if place.epoch == self.epoch {
+            self.seek(place.offset);
+        } else {
+            *self = LogReader::new(place.offset, place.epoch);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::codec::records::Record;
 use crate::config::Durability;
 use crate::disk::random;
 use crate::error::{Error, Result};
-use crate::ids::{ConsumerId, GroupName, Lane, Offset, TimestampMs, TopicName};
+use crate::ids::{ConsumerId, GroupName, Lane, Offset, Place, TimestampMs, TopicName};
 use crate::job::Job;
 use crate::log::{LogGap, LogReader, Mode, Step};
 use crate::store::Store;
@@ -136,8 +136,8 @@ impl<'s> GroupMember<'s> {
                 None => Fresh::Below { until },
                 Some((from, to)) => Fresh::Read { from, to, records: &offered },
             };
-            let taken = group::take(state, &Take { consumer: me, count, no_ack, fresh }, now);
-            (taken.events.clone(), taken)
+            let mut taken = group::take(state, &Take { consumer: me, count, no_ack, fresh }, now);
+            (std::mem::take(&mut taken.events), taken)
         });
         self.offered = offered;
         let taken = taken?;
@@ -163,19 +163,14 @@ impl<'s> GroupMember<'s> {
         let Some(from) = state.read_from(self.me).filter(|from| *from < until) else { return Ok(Some((until, until))) };
         let mut own = vec![false; usize::from(Lane::COUNT)];
         group::lanes_of(state, self.me).iter().for_each(|lane| own[lane.index()] = true);
-        if self.reader.place().offset != from || self.reader.place().epoch != self.group.topic.log().epoch() {
-            self.reader = LogReader::new(from, self.group.topic.log().epoch());
-        }
+        self.reader.go_to(Place { offset: from, epoch: self.group.topic.log().epoch() });
         let (mut mine, mut to) = (0, from);
         while mine < count && self.offered.len() < STRETCH && to < until {
             match self.reader.step(self.group.topic.log(), until)? {
                 Step::CaughtUp => break,
                 Step::Gap(gap) => to = to.max(gap.until),
                 Step::Frame { frame, from, until } => {
-                    let Ok(mut records) = frame.records(&mut self.scratch) else { continue };
-                    if records.narrow(from, until).is_err() {
-                        continue;
-                    }
+                    let Ok(records) = frame.records_in(&mut self.scratch, from, until) else { continue };
                     to = records.end_offset();
                     for record in records.flatten() {
                         let lane = group::lane_of(record.key(), record.offset);
@@ -213,10 +208,7 @@ impl<'s> GroupMember<'s> {
                         handed.gaps.push(gap);
                     }
                     Step::Frame { frame, from, until } => {
-                        let Ok(mut records) = frame.records(&mut self.scratch) else { continue };
-                        if records.narrow(from.max(offset_of(next)), until).is_err() {
-                            continue;
-                        }
+                        let Ok(records) = frame.records_in(&mut self.scratch, from.max(offset_of(next)), until) else { continue };
                         let end = records.end_offset();
                         for record in records.flatten() {
                             let Some(&index) = left.first() else { break };
@@ -299,9 +291,9 @@ impl<'s> GroupMember<'s> {
         }
         let me = self.me;
         let mut heard: Vec<(ConsumerId, Option<TimestampMs>)> = Vec::new();
-        for (id, consumer) in self.group.journal.state().consumers().filter(|(id, c)| *id != me && (c.is_member || c.leased > 0))
-        {
-            let _ = consumer;
+        let others =
+            self.group.journal.state().consumers().filter(|(id, other)| *id != me && (other.is_member || other.leased > 0));
+        for (id, _) in others {
             heard.push((id, self.members.heard(id)?));
         }
         if heard.is_empty() && self.group.journal.state().consumer(me).is_none_or(|me| me.leased == 0) {

@@ -13,7 +13,6 @@ use crate::clock::Clock;
 use crate::codec::BatchBuilder;
 use crate::codec::group_event::GroupSettings;
 use crate::config::Overrides;
-use crate::ids::Place;
 use crate::store::StoreOptions;
 
 fn topic() -> TopicName {
