@@ -107,21 +107,12 @@ impl Output {
     }
 
     /// From now on a write that has to wait for its reader ends when `job` does.
-    ///
-    /// For that the pipe is opened anew: O_NONBLOCK on the descriptor that was handed to us would
-    /// hold for all processes that share it. What cannot be opened so goes on blocking.
     pub(crate) fn interrupt_with(&mut self, job: &Job, stop: Option<&Stop>) {
         let is_limited = job.at_most(Duration::MAX) != Duration::MAX;
         if stop.is_none() && !is_limited {
             return;
         }
-        let path = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
-        let is_pipe = rustix::pipe::fcntl_getpipe_size(&self.fd).is_ok();
-        if !is_pipe && !self.terminal {
-            return;
-        }
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        if let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) {
+        if let Some(fd) = never_waiting(&self.fd) {
             self.fd = fd;
             self.interrupt = Some(Interrupt { job: job.clone(), stop: stop.cloned() });
         }
@@ -221,6 +212,16 @@ impl Sink for Output {
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         Ok(())
     }
+}
+
+/// The same pipe or terminal, opened anew: O_NONBLOCK on the descriptor that was handed to us would
+/// hold for all processes that share it. What cannot be opened so goes on blocking.
+pub(super) fn never_waiting(fd: &OwnedFd) -> Option<OwnedFd> {
+    if rustix::pipe::fcntl_getpipe_size(fd).is_err() && !rustix::termios::isatty(fd) {
+        return None;
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty()).ok()
 }
 
 fn write_all(fd: &OwnedFd, mut bytes: &[u8], interrupt: Option<&Interrupt>) -> Result<()> {

@@ -1,11 +1,12 @@
 //! What commands say on stderr goes on to our own; the last line of each is remembered.
 
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::cli::output::never_waiting;
 
 /// What a pipe holds, unless somebody made it larger.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -70,16 +71,6 @@ impl Drop for Relay {
             self.flush();
         }
     }
-}
-
-/// The same pipe or terminal, opened anew: O_NONBLOCK on the descriptor that was handed to us would
-/// hold for all processes that share it. What cannot be opened so goes on blocking.
-fn never_waiting(fd: &OwnedFd) -> Option<OwnedFd> {
-    if rustix::pipe::fcntl_getpipe_size(fd).is_err() && !rustix::termios::isatty(fd) {
-        return None;
-    }
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty()).ok()
 }
 
 /// Remembers the last line that is not blank: what a command says before it gives up.
