@@ -167,13 +167,6 @@ pub(crate) fn verify_clean(store: &Store, topic: &str) {
     assert!(!verified.is_damaged(), "{:#?}", verified.findings);
 }
 
-/// Repairs what can be, as `verify --repair` does.
-#[track_caller]
-#[allow(dead_code)]
-pub(crate) fn mend(store: &Store, topic: &str) {
-    library(store).mend_topic(&name(topic), &Job::new()).expect("it can be repaired");
-}
-
 pub(crate) fn name(topic: &str) -> TopicName {
     TopicName::new(topic.as_bytes()).expect("a legal name")
 }
