@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use drave::broker::group::{self, Fresh, GroupState, Receipt, Take};
 use drave::codec::GroupEvent;
-use drave::codec::group_event::{Assign, GroupSettings, Order};
+use drave::codec::group_event::{Assign, GroupSettings, Manner, Order};
 use drave::ids::{ConsumerId, Lane, Offset, TimestampMs};
 
 const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
@@ -27,7 +27,7 @@ fn group_of(order: Order, members: usize) -> (GroupState, Vec<ConsumerId>) {
     commit(&mut state, &mut journal, &events);
     let mut ids = Vec::new();
     for index in 0..members {
-        let (id, events) = group::join(&state, format!("consumer-{index}").as_bytes(), NOW);
+        let (id, events) = group::join(&state, format!("consumer-{index}").as_bytes(), Manner::default(), NOW);
         commit(&mut state, &mut journal, &events);
         ids.push(id);
     }
@@ -100,7 +100,7 @@ fn assign(criterion: &mut Criterion) {
         bench.bench_function(format!("a join as the {count}th, decided and folded"), |bencher| {
             let (state, _) = group_of(Order::Key, count as usize - 1);
             let decide = |mut state: GroupState| {
-                let (_, events) = group::join(&state, b"one more", NOW);
+                let (_, events) = group::join(&state, b"one more", Manner::default(), NOW);
                 commit(&mut state, &mut Vec::new(), &events);
                 state
             };

@@ -13,7 +13,7 @@ mod members;
 mod publish;
 
 pub use bury::dead_letter_topic;
-pub use consume::{GroupMember, Handed, OpenGroup, create_group};
+pub use consume::{GroupMember, Handed, Joining, OpenGroup, create_group};
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
 pub use journal::Journal;

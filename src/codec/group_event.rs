@@ -19,7 +19,7 @@ use std::num::NonZeroU32;
 
 use self::wire::{Reader, Writer};
 use super::Runs;
-use crate::ids::{ConsumerId, Epoch, Lane, Offset, TimestampMs};
+use crate::ids::{ConsumerId, Epoch, Incarnation, Lane, Offset, TimestampMs};
 
 /// Who may get what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -73,6 +73,15 @@ pub enum Source {
     Topic,
     /// In the group's dead-letter topic: a dead letter that is tried again.
     DeadLetter,
+}
+
+/// How a process works under a consumer's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Manner {
+    /// The name was made up for it: the consumer goes once it is no member and holds nothing.
+    pub is_passing: bool,
+    /// Somebody else settles what it gets: that it lives renews no lease.
+    pub is_manual: bool,
 }
 
 /// What a pending entry is found by.
@@ -165,7 +174,7 @@ pub enum GroupEvent {
     /// A consumer exists, without being a member yet.
     Created { consumer: ConsumerId, at: TimestampMs, name: Box<[u8]> },
     /// It is a member: lanes may be assigned to it. Said again when a new process takes up its name.
-    Joined { consumer: ConsumerId, at: TimestampMs },
+    Joined { consumer: ConsumerId, at: TimestampMs, manner: Manner },
     /// It is a member no longer. What it holds stays leased until it lapses.
     Left { consumer: ConsumerId, at: TimestampMs },
     /// It exists no longer, and what it held counts as settled.
@@ -204,6 +213,11 @@ pub enum GroupEvent {
     Expired { below: Offset },
     /// A dead letter is to be tried again, by this group alone.
     Revived { offset: Offset, lane: Lane, at: TimestampMs },
+    /// These dead letters are done with, tried again or not.
+    Dropped { letters: Runs },
+    /// The dead-letter topic is this one from now on. What was known of letters in another of the
+    /// same name is void.
+    LettersIn { topic: Incarnation },
 }
 
 /// Why bytes are not events.
@@ -236,9 +250,10 @@ impl GroupEvent {
         match self {
             GroupEvent::Configured(settings) => put.settings(settings),
             GroupEvent::Created { consumer, at, name } => put.consumer(*consumer).number(at.0).bytes(name),
-            GroupEvent::Joined { consumer, at } | GroupEvent::Left { consumer, at } | GroupEvent::Released { consumer, at } => {
-                put.consumer(*consumer).number(at.0)
+            GroupEvent::Joined { consumer, at, manner } => {
+                put.consumer(*consumer).number(at.0).flag(manner.is_passing).flag(manner.is_manual)
             }
+            GroupEvent::Left { consumer, at } | GroupEvent::Released { consumer, at } => put.consumer(*consumer).number(at.0),
             GroupEvent::Removed { consumer } => put.consumer(*consumer),
             GroupEvent::Assigned { lanes } => put.assignment(lanes),
             GroupEvent::Delivered { consumer, at, settled, offsets, lanes } => {
@@ -263,6 +278,8 @@ impl GroupEvent {
             GroupEvent::Clamped { to, epoch } => put.number(to.0).number(epoch.0),
             GroupEvent::Expired { below } => put.number(below.0),
             GroupEvent::Revived { offset, lane, at } => put.number(offset.0).number(u64::from(lane.0)).number(at.0),
+            GroupEvent::Dropped { letters } => put.runs(letters),
+            GroupEvent::LettersIn { topic } => put.incarnation(*topic),
         };
     }
 
@@ -288,6 +305,8 @@ impl GroupEvent {
             GroupEvent::Clamped { .. } => 18,
             GroupEvent::Expired { .. } => 19,
             GroupEvent::Revived { .. } => 20,
+            GroupEvent::Dropped { .. } => 22,
+            GroupEvent::LettersIn { .. } => 23,
         }
     }
 
@@ -300,7 +319,10 @@ impl GroupEvent {
         Ok(match take.byte()? {
             1 => GroupEvent::Configured(take.settings()?),
             2 => GroupEvent::Created { consumer: take.consumer()?, at: take.time()?, name: take.bytes()? },
-            3 => GroupEvent::Joined { consumer: take.consumer()?, at: take.time()? },
+            3 => {
+                let (consumer, at) = (take.consumer()?, take.time()?);
+                GroupEvent::Joined { consumer, at, manner: Manner { is_passing: take.flag()?, is_manual: take.flag()? } }
+            }
             4 => GroupEvent::Left { consumer: take.consumer()?, at: take.time()? },
             5 => GroupEvent::Removed { consumer: take.consumer()? },
             6 => GroupEvent::Assigned { lanes: take.assignment()? },
@@ -339,6 +361,8 @@ impl GroupEvent {
             18 => GroupEvent::Clamped { to: take.offset()?, epoch: Epoch(take.number()?) },
             19 => GroupEvent::Expired { below: take.offset()? },
             20 => GroupEvent::Revived { offset: take.offset()?, lane: take.lane()?, at: take.time()? },
+            22 => GroupEvent::Dropped { letters: take.runs()? },
+            23 => GroupEvent::LettersIn { topic: take.incarnation()? },
             kind => return Err(BadEvent::UnknownKind(kind)),
         })
     }
@@ -398,7 +422,9 @@ mod tests {
         let members = prop_oneof![
             settings().prop_map(GroupEvent::Configured),
             (consumer(), at(), bytes()).prop_map(|(consumer, at, name)| GroupEvent::Created { consumer, at, name }),
-            (consumer(), at()).prop_map(|(consumer, at)| GroupEvent::Joined { consumer, at }),
+            (consumer(), at(), any::<(bool, bool)>()).prop_map(|(consumer, at, (is_passing, is_manual))| {
+                GroupEvent::Joined { consumer, at, manner: Manner { is_passing, is_manual } }
+            }),
             (consumer(), at()).prop_map(|(consumer, at)| GroupEvent::Left { consumer, at }),
             consumer().prop_map(|consumer| GroupEvent::Removed { consumer }),
             dealt.prop_map(|lanes| GroupEvent::Assigned { lanes }),
@@ -432,6 +458,8 @@ mod tests {
                 }),
                 entry().prop_map(|entry| GroupEvent::Dead { entry }),
                 (offset(), lane(), at()).prop_map(|(offset, lane, at)| GroupEvent::Revived { offset, lane, at }),
+                runs().prop_map(|letters| GroupEvent::Dropped { letters }),
+                any::<[u8; 16]>().prop_map(|topic| GroupEvent::LettersIn { topic: Incarnation(topic) }),
             ];
         let places = prop_oneof![
             Just(GroupEvent::Paused),

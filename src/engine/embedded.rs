@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::embedded_group::{self, EmbeddedConsumer};
 use super::{
-    Bounds, Consumer, Cursor, Engine, Feed, Gap, GapCause, GroupChange, GroupInfo, Next, PublishOptions, Published, Publisher,
-    Trimmed, Waker,
+    Bounds, Consumer, Cursor, Engine, Feed, Gap, GapCause, GroupChange, GroupInfo, Joining, Next, PublishOptions, Published,
+    Publisher, Trimmed, Waker,
 };
 use crate::broker::{Fed, FeedWaker, Flusher, GroupMember, Level, OpenGroup, TopicFeed, TopicPublisher, create_group};
 use crate::codec::Batch;
@@ -122,8 +122,8 @@ impl Engine for Embedded {
         self.store.delete_group(&topic, group, job)
     }
 
-    fn consumer(&self, topic: &TopicName, group: &GroupName, name: Option<&[u8]>, job: &Job) -> Result<Box<dyn Consumer + '_>> {
-        let member = GroupMember::join(&self.store, &self.flusher, topic, group, name, job.clone())?;
+    fn consumer(&self, topic: &TopicName, group: &GroupName, how: &Joining<'_>) -> Result<Box<dyn Consumer + '_>> {
+        let member = GroupMember::join(&self.store, &self.flusher, topic, group, how)?;
         Ok(Box::new(EmbeddedConsumer(member)))
     }
 }

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::ids::{Epoch, GroupName, Offset, Place, RecordId, TopicName};
 use crate::job::Job;
 
+pub use crate::broker::Joining;
 pub use crate::broker::group::{Delivery, Receipt};
 pub use embedded::{Embedded, OpenOptions};
 pub use position::Position;
@@ -88,10 +89,9 @@ pub trait Engine {
         no_groups()
     }
 
-    /// Joins a group under a name that no other process works under; without one, under a name that
-    /// is made up and goes with the consumer.
-    fn consumer(&self, topic: &TopicName, group: &GroupName, name: Option<&[u8]>, job: &Job) -> Result<Box<dyn Consumer + '_>> {
-        let _ = (topic, group, name, job);
+    /// Joins a group.
+    fn consumer(&self, topic: &TopicName, group: &GroupName, how: &Joining<'_>) -> Result<Box<dyn Consumer + '_>> {
+        let _ = (topic, group, how);
         no_groups()
     }
 }

@@ -10,7 +10,7 @@ pub use open_group::{OpenGroup, create_group};
 use super::Flusher;
 use super::group::{self, Delivery, Fresh, GroupState, Nack, Receipt, Take};
 use super::members::Members;
-use crate::codec::group_event::{EntryKey, Order, Source};
+use crate::codec::group_event::{EntryKey, Manner, Order, Source};
 use crate::codec::records::Record;
 use crate::config::Durability;
 use crate::disk::random;
@@ -37,14 +37,24 @@ pub struct GroupMember<'s> {
     pub(super) members: Members,
     name: Vec<u8>,
     me: ConsumerId,
-    /// Whether the name was made up for this process, and goes with it.
-    is_passing: bool,
+    manner: Manner,
     reader: LogReader,
     offered: Vec<(Offset, Lane)>,
     scratch: Vec<u8>,
     pub(super) looked: Option<Instant>,
     beaten: Instant,
     seen: u32,
+}
+
+/// How a consumer joins.
+#[derive(Clone, Debug)]
+pub struct Joining<'a> {
+    /// The name that no other process works under; `None` = one is made up, and goes with the consumer.
+    pub name: Option<&'a [u8]>,
+    /// Whether somebody else settles what it gets: then its lease runs from the delivery on.
+    pub is_manual: bool,
+    /// Stops waits and long work.
+    pub job: Job,
 }
 
 /// Records that a consumer got.
@@ -59,7 +69,7 @@ pub struct Handed {
 }
 
 impl<'s> GroupMember<'s> {
-    /// Joins a group under a name; one that is made up if `consumer` is `None`.
+    /// Joins a group.
     ///
     /// # Errors
     /// [`Error::NameMissing`] when there is no such group; [`Error::Busy`] when another process works
@@ -69,13 +79,12 @@ impl<'s> GroupMember<'s> {
         flusher: &'s Flusher,
         topic: &TopicName,
         group: &GroupName,
-        consumer: Option<&[u8]>,
-        job: Job,
+        how: &Joining<'_>,
     ) -> Result<GroupMember<'s>> {
-        let group = OpenGroup::open(store, topic, group, Mode::Write, job)?;
+        let group = OpenGroup::open(store, topic, group, Mode::Write, how.job.clone())?;
         let members = Members::open(group.journal.files())?;
         let made_up = || format!("{}-{:08x}", std::process::id(), u32::from_le_bytes(random())).into_bytes();
-        let name = consumer.map_or_else(made_up, <[u8]>::to_vec);
+        let name = how.name.map_or_else(made_up, <[u8]>::to_vec);
         let mut member = GroupMember {
             reader: LogReader::new(group.topic.log().log_start(), group.topic.log().epoch()),
             group,
@@ -83,7 +92,7 @@ impl<'s> GroupMember<'s> {
             members,
             name,
             me: ConsumerId::FIRST,
-            is_passing: consumer.is_none(),
+            manner: Manner { is_passing: how.name.is_none(), is_manual: how.is_manual },
             offered: Vec::new(),
             scratch: Vec::new(),
             looked: None,
@@ -107,7 +116,8 @@ impl<'s> GroupMember<'s> {
             let path = self.group.journal.files().dir().path().join(String::from_utf8_lossy(&name).as_ref());
             return Err(Error::Busy { what: "the consumer's name", path, holder: None, waited: Duration::ZERO });
         }
-        self.group.decide(|state, now| (group::join(state, &name, now).1, ()))
+        let manner = self.manner;
+        self.group.decide(|state, now| (group::join(state, &name, manner, now).1, ()))
     }
 
     /// The group's state, as this process knows it.
@@ -289,6 +299,7 @@ impl<'s> GroupMember<'s> {
             // Others took this one for dead: it was stopped for too long.
             self.take_place()?;
         }
+        self.group.decide(|state, _| (group::forget_passed(state), ()))?;
         let me = self.me;
         let mut heard: Vec<(ConsumerId, Option<TimestampMs>)> = Vec::new();
         let others =
@@ -325,11 +336,15 @@ impl<'s> GroupMember<'s> {
         Ok(state.pending_count() == 0 && state.undelivered(self.group.topic.log().high_watermark()) == 0)
     }
 
-    /// Leaves the group in order: what it holds goes to others at once.
+    /// Leaves the group in order: what it holds goes to others at once, unless somebody else is to
+    /// settle it.
     pub fn leave(&mut self) -> Result<()> {
-        let (me, is_passing) = (self.me, self.is_passing);
-        self.group.decide(|state, now| (group::release(state, me, now), ()))?;
-        self.group.decide(|state, now| (if is_passing { group::remove(state, me) } else { group::leave(state, me, now) }, ()))?;
+        let (me, manner) = (self.me, self.manner);
+        if !manner.is_manual {
+            self.group.decide(|state, now| (group::release(state, me, now), ()))?;
+        }
+        self.group.decide(|state, now| (group::leave(state, me, now), ()))?;
+        self.group.decide(|state, _| (group::forget_passed(state), ()))?;
         self.members.give_back(me)?;
         self.settle()
     }

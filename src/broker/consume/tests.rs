@@ -59,7 +59,11 @@ fn publish(store: &Store, numbers: std::ops::Range<u64>) {
 }
 
 fn join<'s>(store: &'s Store, flusher: &'s Flusher, name: &str) -> GroupMember<'s> {
-    GroupMember::join(store, flusher, &topic(), &group_name(), Some(name.as_bytes()), Job::new()).expect("joins")
+    GroupMember::join(store, flusher, &topic(), &group_name(), &named(name)).expect("joins")
+}
+
+fn named(name: &str) -> Joining<'_> {
+    Joining { name: Some(name.as_bytes()), is_manual: false, job: Job::new() }
 }
 
 fn take(member: &mut GroupMember<'_>, count: usize) -> Vec<(Delivery, u64)> {
@@ -254,7 +258,7 @@ fn one_process_at_a_time_has_a_consumers_name() {
     let (dir, clock, _) = made(&GroupSettings::default(), 1);
     let (store, flusher) = (open(dir.path(), &clock), Flusher::default());
     let mut first = join(&store, &flusher, "a");
-    let second = GroupMember::join(&store, &flusher, &topic(), &group_name(), Some(b"a"), Job::new());
+    let second = GroupMember::join(&store, &flusher, &topic(), &group_name(), &named("a"));
     assert!(matches!(second, Err(Error::Busy { .. })), "{second:?}");
     let held = take(&mut first, 1);
     drop(first);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::work::INODE_WORDS;
 use super::{Case, clock, name, open};
 use crate::broker::group::Receipt;
-use crate::broker::{Flusher, GroupMember, Level, TopicPublisher, create_group};
+use crate::broker::{Flusher, GroupMember, Joining, Level, TopicPublisher, create_group};
 use crate::clock::Clock;
 use crate::codec::BatchBuilder;
 use crate::codec::group_event::{GroupSettings, Order};
@@ -48,7 +48,8 @@ fn publish(store: &Store, flusher: &Flusher, offsets: std::ops::Range<u64>) {
 }
 
 fn join<'s>(store: &'s Store, flusher: &'s Flusher, name_of: &str) -> crate::Result<GroupMember<'s>> {
-    GroupMember::join(store, flusher, &name("t"), &group(), Some(name_of.as_bytes()), Job::new())
+    let how = Joining { name: Some(name_of.as_bytes()), is_manual: false, job: Job::new() };
+    GroupMember::join(store, flusher, &name("t"), &group(), &how)
 }
 
 fn take(member: &mut GroupMember<'_>, count: usize) -> Vec<(u64, Receipt)> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::pending::{Entry, Hold, Lease};
-use crate::codec::group_event::{EntryKey, Source};
+use crate::codec::group_event::{EntryKey, Manner, Source};
 use crate::ids::{ConsumerId, Lane, Offset, TimestampMs};
 
 /// A consumer of a group.
@@ -16,6 +16,8 @@ pub struct Consumer {
     pub name: Box<[u8]>,
     /// Whether lanes may be assigned to it.
     pub is_member: bool,
+    /// How its process works, or worked last.
+    pub(super) manner: Manner,
     /// When it was last heard of in the journal; its heartbeats tell more.
     pub seen_at: TimestampMs,
     /// When it last got records.
@@ -40,6 +42,7 @@ impl Consumer {
         Consumer {
             name: name.into(),
             is_member: false,
+            manner: Manner::default(),
             seen_at: at,
             active_at: None,
             leased: 0,

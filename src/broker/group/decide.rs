@@ -8,7 +8,7 @@ use super::settings::DELAY_MS_MAX;
 use super::state::GroupState;
 use crate::codec::group_event::{Count, Entries, EntryKey, GroupEvent, Source};
 use crate::codec::runs::Runs;
-use crate::ids::{ConsumerId, Lane, Offset, TimestampMs};
+use crate::ids::{ConsumerId, Incarnation, Lane, Offset, TimestampMs};
 
 /// What one take delivers at most. A bound on the size of an event.
 pub const TAKE_MAX: usize = 1 << 16;
@@ -365,14 +365,34 @@ pub fn bury(state: &GroupState, key: EntryKey) -> Option<GroupEvent> {
 }
 
 /// Has this group try dead letters again, of which the caller knows the lanes. Those that are being
-/// tried already are left out.
+/// tried already, or are done with, are left out.
 #[must_use]
 pub fn revive(state: &GroupState, dead_letters: &[(Offset, Lane)], now: TimestampMs) -> Vec<GroupEvent> {
     let mut seen = BTreeSet::new();
     let is_new = |(offset, _): &&(Offset, Lane)| {
         let key = EntryKey { source: Source::DeadLetter, offset: *offset };
-        state.entry(key).is_none() && seen.insert(*offset)
+        state.entry(key).is_none() && !state.letters.is_settled(*offset) && seen.insert(*offset)
     };
     let revived = dead_letters.iter().filter(is_new);
     revived.map(|(offset, lane)| GroupEvent::Revived { offset: *offset, lane: *lane, at: now }).collect()
+}
+
+/// Is done with dead letters, also with those that are being tried again; and says how many those
+/// are that it was not done with. One that is on its way to be a dead letter once more stays.
+#[must_use]
+pub fn drop_letters(state: &GroupState, offsets: &[Offset]) -> (Option<GroupEvent>, u64) {
+    let is_dying = |offset: Offset| {
+        let entry = state.entry(EntryKey { source: Source::DeadLetter, offset });
+        entry.is_some_and(|entry| entry.hold == Hold::Dying)
+    };
+    let letters: Runs = offsets.iter().copied().filter(|at| !state.letters.is_settled(*at) && !is_dying(*at)).collect();
+    let count = letters.count();
+    ((count > 0).then_some(GroupEvent::Dropped { letters }), count)
+}
+
+/// Says which topic holds the dead letters; `None` when the group knows. To be asked before anything
+/// else is decided about them.
+#[must_use]
+pub fn find_letters_in(state: &GroupState, topic: Incarnation) -> Option<GroupEvent> {
+    (state.letters.topic() != Some(topic)).then_some(GroupEvent::LettersIn { topic })
 }

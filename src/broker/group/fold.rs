@@ -7,9 +7,9 @@ use super::books::{Consumer, LaneState, LaneWork};
 use super::lanes::lane_count;
 use super::pending::{Entry, Hold, Lease};
 use super::state::{GroupState, Intent};
-use crate::codec::group_event::{Count, Entries, EntryKey, GroupEvent, GroupSettings, Order, Source};
+use crate::codec::group_event::{Count, Entries, EntryKey, GroupEvent, GroupSettings, Manner, Order, Source};
 use crate::codec::runs::Runs;
-use crate::ids::{ConsumerId, Epoch, Lane, Offset, TimestampMs};
+use crate::ids::{ConsumerId, Epoch, Incarnation, Lane, Offset, TimestampMs};
 
 /// Every offset that a record can have.
 const ALL: Range<Offset> = Offset::ZERO..Offset(u64::MAX);
@@ -20,7 +20,7 @@ impl GroupState {
         match event {
             GroupEvent::Configured(settings) => self.configure(settings),
             GroupEvent::Created { consumer, at, name } => self.create(*consumer, name, *at),
-            GroupEvent::Joined { consumer, at } => self.join(*consumer, *at),
+            GroupEvent::Joined { consumer, at, manner } => self.join(*consumer, *at, *manner),
             GroupEvent::Left { consumer, at } => {
                 if let Some(consumer) = self.seen(*consumer, *at) {
                     consumer.is_member = false;
@@ -61,6 +61,13 @@ impl GroupState {
                 self.move_cursors(|cursor| cursor.max(*below));
             }
             GroupEvent::Revived { offset, lane, at } => self.revive(*offset, *lane, *at),
+            GroupEvent::Dropped { letters } => {
+                for run in letters.runs() {
+                    self.take_out(Source::DeadLetter, run.clone());
+                    self.letters.settle(run);
+                }
+            }
+            GroupEvent::LettersIn { topic } => self.find_letters_in(*topic),
         }
     }
 
@@ -85,10 +92,10 @@ impl GroupState {
         self.next_consumer = self.next_consumer.max(next);
     }
 
-    fn join(&mut self, id: ConsumerId, at: TimestampMs) {
+    fn join(&mut self, id: ConsumerId, at: TimestampMs, manner: Manner) {
         let session = self.next_lease;
         if let Some(consumer) = self.seen(id, at) {
-            consumer.is_member = true;
+            (consumer.is_member, consumer.manner) = (true, manner);
             (consumer.session, consumer.joined_at, consumer.inherited) = (session, at, consumer.leased);
         }
     }
@@ -134,6 +141,7 @@ impl GroupState {
             consumer.active_at = Some(at);
         }
         self.counters.delivered += count;
+        self.counters.pace.add(at, count);
         self.counters.entries_read = self.counters.entries_read.map(|read| read.saturating_add(count));
         if settled {
             self.counters.acked += count;
@@ -185,6 +193,7 @@ impl GroupState {
         }
         if count == Count::Add {
             self.counters.redelivered += entries.count();
+            self.counters.pace.add(at, entries.count());
         }
         for key in entries.iter() {
             let before = self.entry(key).copied();
@@ -282,11 +291,20 @@ impl GroupState {
 
     fn revive(&mut self, offset: Offset, lane: Lane, at: TimestampMs) {
         let key = EntryKey { source: Source::DeadLetter, offset };
-        if self.entry(key).is_none() && offset < ALL.end {
+        if self.entry(key).is_none() && offset < ALL.end && !self.letters.is_settled(offset) {
             let lane = if lane.index() < self.books.lanes.len() { lane } else { Lane::ONLY };
             let hold = Hold::Waiting;
             self.put(key, Entry { at, lease: Lease(0), consumer: None, deliveries: 0, delay_ms: 0, lane, hold });
         }
+    }
+
+    fn find_letters_in(&mut self, topic: Incarnation) {
+        if self.letters.topic().is_some_and(|known| known != topic) {
+            self.counters.expired += self.take_out(Source::DeadLetter, ALL);
+            // Whatever lies in the new topic may be the copy.
+            self.intents.values_mut().for_each(|intent| intent.dead_letter_end = Offset::ZERO);
+        }
+        self.letters.are_in(topic);
     }
 
     /// Puts an entry in its place, in whatever state one was there before.
@@ -316,6 +334,9 @@ impl GroupState {
             }
             self.books.leave(key, &entry);
             self.books.hand_over(entry.lane);
+            if source == Source::DeadLetter {
+                self.letters.settle(offset..offset.plus(1));
+            }
             count += 1;
         });
         count

@@ -9,7 +9,7 @@ use crate::ids::{ConsumerId, Lane, Offset, TimestampMs};
 
 /// Gives back, counted, what consumers have that were silent for longer than the lease. `heard` says
 /// when a consumer was last known to live: `now` for one whose process serves it, `None` for one that
-/// is only known by what it did. To be asked before a [`take`](super::take), and now and then.
+/// is only known by what it did. A manual consumer's leases are not renewed by that. To be asked before a [`take`](super::take), and now and then.
 ///
 /// It looks through the entries only if something has lapsed, or may have.
 #[must_use]
@@ -17,7 +17,7 @@ pub fn lapse(state: &GroupState, heard: impl Fn(ConsumerId) -> Option<TimestampM
     let lease_ms = state.settings.lease_ms;
     let mut silent = Vec::new();
     for (id, consumer) in state.consumers().filter(|(_, consumer)| consumer.leased > 0) {
-        let heard = heard(id);
+        let heard = heard(id).filter(|_| !consumer.manner.is_manual);
         let inherited = heard.map(|heard| heard.min(consumer.joined_at));
         let may_have_lapsed = is_over(consumer.leased_since, heard, lease_ms, now)
             || (consumer.inherited > 0 && is_over(consumer.leased_since, inherited, lease_ms, now))

@@ -1,9 +1,10 @@
 //! Decisions about the group itself: who is in it, how it is set, where it stands.
 
 use super::assign;
+use super::books::Consumer;
 use super::lanes::lane_count;
 use super::state::GroupState;
-use crate::codec::group_event::{Assign, GroupEvent, GroupSettings, Order};
+use crate::codec::group_event::{Assign, GroupEvent, GroupSettings, Manner, Order};
 use crate::ids::{ConsumerId, Epoch, Lane, Offset, TimestampMs};
 
 /// A consumer of this name, without making it a member: there is one afterwards.
@@ -21,9 +22,9 @@ pub fn create(state: &GroupState, name: &[u8], now: TimestampMs) -> (ConsumerId,
 /// Makes the consumer of this name a member. One that is a member already is so by another process
 /// from now on.
 #[must_use]
-pub fn join(state: &GroupState, name: &[u8], now: TimestampMs) -> (ConsumerId, Vec<GroupEvent>) {
+pub fn join(state: &GroupState, name: &[u8], manner: Manner, now: TimestampMs) -> (ConsumerId, Vec<GroupEvent>) {
     let (consumer, mut events) = create(state, name, now);
-    events.push(GroupEvent::Joined { consumer, at: now });
+    events.push(GroupEvent::Joined { consumer, at: now, manner });
     let mut members = state.members();
     if let Err(place) = members.binary_search(&consumer) {
         members.insert(place, consumer);
@@ -54,6 +55,14 @@ pub fn remove(state: &GroupState, consumer: ConsumerId) -> Vec<GroupEvent> {
     let mut events = vec![GroupEvent::Removed { consumer }];
     events.extend(deal_without(state, consumer));
     events
+}
+
+/// Ends the consumers whose names were made up, and who have nothing left to come back for.
+#[must_use]
+pub fn forget_passed(state: &GroupState) -> Vec<GroupEvent> {
+    let has_passed = |consumer: &Consumer| consumer.manner.is_passing && !consumer.is_member && consumer.leased == 0;
+    let passed = state.consumers().filter(|(_, consumer)| has_passed(consumer));
+    passed.map(|(consumer, _)| GroupEvent::Removed { consumer }).collect()
 }
 
 fn deal_without(state: &GroupState, gone: ConsumerId) -> Option<GroupEvent> {

@@ -15,6 +15,8 @@
 //! | `settings` | what can be set |
 //! | `pending` | entries by offset, in little memory |
 //! | `books` | what is known of entries per consumer, per lane, by time |
+//! | `letters` | which dead letters are done with |
+//! | `pace` | deliveries a second |
 //! | `state`, `fold` | the state, and what each event does to it |
 //! | `decide`, `members`, `lapse`, `claim` | decisions: about records, about the group, about the silent, by others |
 //! | `checkpoint` | the state as it is stored |
@@ -28,9 +30,11 @@ mod decide;
 mod fold;
 mod lanes;
 mod lapse;
+mod letters;
 mod members;
 #[cfg(test)]
 mod model;
+mod pace;
 mod pending;
 mod settings;
 mod state;
@@ -42,11 +46,14 @@ pub use books::{Consumer, LaneState};
 pub use checkpoint::{Checkpoint, StoredCheckpoint};
 pub use claim::{AutoClaimed, Claim, Claimed, auto_claim, claim};
 pub use decide::{
-    Delivery, Fresh, Nack, Receipt, Settled, TAKE_MAX, Take, Taken, ack, ack_any, bury, give_up, nack, release, revive, take,
+    Delivery, Fresh, Nack, Receipt, Settled, TAKE_MAX, Take, Taken, ack, ack_any, bury, drop_letters, find_letters_in, give_up,
+    nack, release, revive, take,
 };
 pub use lanes::{lane_count, lane_of};
 pub use lapse::lapse;
-pub use members::{clamp, configure, create, expire, join, lanes_of, leave, pause, remove, seek};
+pub use letters::Letters;
+pub use members::{clamp, configure, create, expire, forget_passed, join, lanes_of, leave, pause, remove, seek};
+pub use pace::Pace;
 pub use pending::{Entry, Hold, Lease};
 pub use settings::{GROUP_SETTINGS, GroupSetting};
 pub use state::{Counters, GroupState, Intent};

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::codec::GroupEvent;
-use crate::codec::group_event::{Assign, Count, EntryKey, GroupSettings, Order, Source};
+use crate::codec::group_event::{Assign, Count, EntryKey, GroupSettings, Manner, Order, Source};
 use crate::ids::{ConsumerId, Epoch, Lane, Offset, TimestampMs};
 
 const LEASE_MS: u64 = 1_000;
@@ -56,6 +56,7 @@ struct Process {
     joined_at: u64,
     /// When it was heard last; it lives as long as that is now.
     died_at: Option<u64>,
+    manner: Manner,
 }
 
 type Scan = (Offset, Offset, Vec<(Offset, Lane)>);
@@ -160,11 +161,12 @@ impl World {
     }
 
     fn join(&mut self, name: u8) {
-        let (id, events) = join(&self.state, &[name], self.now());
+        let manner = Manner { is_passing: name == 2, is_manual: name == 3 };
+        let (id, events) = join(&self.state, &[name], manner, self.now());
         self.commit(events);
         let session = self.processes.get(&name).map_or(0, |process| process.session + 1);
         // Whoever had the name has died.
-        self.processes.insert(name, Process { id, session, joined_at: self.now, died_at: None });
+        self.processes.insert(name, Process { id, session, joined_at: self.now, died_at: None, manner });
     }
 
     fn take(&mut self, pick: u16, count: u16) {
@@ -362,7 +364,8 @@ impl World {
             if self.is_ordered() && key.source == Source::Topic && !lanes.insert(record.lane) {
                 continue;
             }
-            let signs = by_id(consumer).map_or(vec![at], |process| {
+            let renews = by_id(consumer).filter(|process| !process.manner.is_manual);
+            let signs = renews.map_or(vec![at], |process| {
                 let heard = process.died_at.unwrap_or(now);
                 vec![at, if session < process.session { heard.min(process.joined_at) } else { heard }]
             });
@@ -395,6 +398,7 @@ impl World {
             25 => {
                 let dead: Vec<ConsumerId> = self.processes.values().filter(|p| p.died_at.is_some()).map(|p| p.id).collect();
                 dead.into_iter().for_each(|id| self.commit(leave(&self.state, id, self.now())));
+                self.forget_passed();
             }
             26..28 => self.lapse(),
             28..32 => self.now += u64::from(a) % 700,
@@ -409,6 +413,7 @@ impl World {
                     self.give_up(receipt.key, Some(receipt.lease), a.is_multiple_of(2));
                 }
             }
+            38 if b.is_multiple_of(3) => self.drop_letters(a),
             38 => self.revive(a),
             39 => {
                 let assign = ASSIGNS[usize::from(a % 4)];

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Consumer, LaneState};
 use super::lanes::lane_count;
+use super::letters::Letters;
+use super::pace::Pace;
 use super::pending::{Entry, Lease, Pending};
 use crate::codec::group_event::{EntryKey, GroupSettings, Order, Source};
 use crate::ids::{ConsumerId, Epoch, Lane, Offset, Place, TimestampMs};
@@ -36,6 +38,8 @@ pub struct Counters {
     pub entries_read: Option<u64>,
     /// The last ack.
     pub acked_at: Option<TimestampMs>,
+    /// How fast records are delivered.
+    pub pace: Pace,
 }
 
 /// A group, as the events say. Two that folded the same events are equal.
@@ -47,6 +51,7 @@ pub struct GroupState {
     pub(super) topic: Pending,
     pub(super) dead_letter: Pending,
     pub(super) intents: BTreeMap<EntryKey, Intent>,
+    pub(super) letters: Letters,
     pub(super) counters: Counters,
     pub(super) next_consumer: ConsumerId,
     pub(super) next_lease: Lease,
@@ -73,6 +78,7 @@ impl GroupState {
             topic: Pending::default(),
             dead_letter: Pending::default(),
             intents: BTreeMap::new(),
+            letters: Letters::default(),
             counters: Counters::default(),
             next_consumer: ConsumerId::FIRST,
             next_lease: Lease(1),
@@ -184,6 +190,12 @@ impl GroupState {
     /// [`Dead`](crate::codec::GroupEvent::Dead).
     pub fn open_intents(&self) -> impl Iterator<Item = (EntryKey, &Intent)> {
         self.intents.iter().map(|(key, intent)| (*key, intent))
+    }
+
+    /// What is known of the group's dead letters.
+    #[must_use]
+    pub fn letters(&self) -> &Letters {
+        &self.letters
     }
 
     /// From when on something that waits can be delivered again.

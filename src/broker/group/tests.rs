@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::codec::GroupEvent;
-use crate::codec::group_event::{Count, EntryKey, GroupSettings, Order, Source};
+use crate::codec::group_event::{Count, EntryKey, GroupSettings, Manner, Order, Source};
 use crate::ids::{ConsumerId, Epoch, Lane, Offset, TimestampMs};
 
 struct Group {
@@ -27,7 +27,7 @@ impl Group {
     }
 
     fn join(&mut self, name: &str) -> ConsumerId {
-        let (id, events) = join(&self.state, name.as_bytes(), self.now());
+        let (id, events) = join(&self.state, name.as_bytes(), Manner::default(), self.now());
         self.commit(events);
         id
     }

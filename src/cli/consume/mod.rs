@@ -8,7 +8,7 @@ mod work;
 use std::time::{Duration, Instant};
 
 use drave::codec::group_event::{GroupSettings, Order};
-use drave::engine::{Consumer, Engine};
+use drave::engine::{Consumer, Engine, Joining};
 use drave::ids::TopicName;
 
 pub(crate) use args::Args;
@@ -30,7 +30,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
     let engine = context.open(false)?;
     let settings = ensure_group(&*engine, &args, context, stop)?;
     let name = args.consumer.as_deref().map(std::os::unix::ffi::OsStrExt::as_bytes);
-    let mut consumer = engine.consumer(&args.topic, &args.group, name, &context.job).in_topic(&args.topic)?;
+    let how = Joining { name, is_manual: false, job: context.job.clone() };
+    let mut consumer = engine.consumer(&args.topic, &args.group, &how).in_topic(&args.topic)?;
     let mut session = Session {
         topic: &args.topic,
         consumer: &mut *consumer,

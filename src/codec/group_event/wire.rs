@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::{Assign, BadEvent, Count, Entries, EntryKey, GroupSettings, Order, Source};
 use crate::codec::{Runs, varint};
-use crate::ids::{ConsumerId, Lane, Offset, TimestampMs};
+use crate::ids::{ConsumerId, Incarnation, Lane, Offset, TimestampMs};
 
 /// By the number that stands for each.
 pub(super) const ORDERS: [Order; 3] = [Order::None, Order::Key, Order::Topic];
@@ -41,6 +41,11 @@ impl<'a> Writer<'a> {
 
     pub(super) fn consumer(&mut self, consumer: ConsumerId) -> &mut Self {
         self.number(u64::from(consumer.get()))
+    }
+
+    pub(super) fn incarnation(&mut self, incarnation: Incarnation) -> &mut Self {
+        self.0.extend_from_slice(&incarnation.0);
+        self
     }
 
     pub(super) fn runs(&mut self, runs: &Runs) -> &mut Self {
@@ -160,6 +165,12 @@ impl<'a, 'b> Reader<'a, 'b> {
             return Err(BadEvent::Malformed("a lane is beyond the last one"));
         }
         Ok(Lane(lane as u16))
+    }
+
+    pub(super) fn incarnation(&mut self) -> Result<Incarnation, BadEvent> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(CUT)?;
+        *self.0 = rest;
+        Ok(Incarnation(*bytes))
     }
 
     pub(super) fn runs(&mut self) -> Result<Runs, BadEvent> {

@@ -99,6 +99,37 @@ impl World {
         self.scans.clear();
     }
 
+    /// Those whose names were made up go once they have nothing.
+    pub(super) fn forget_passed(&mut self) {
+        let holds_any = |id: ConsumerId| {
+            let is_its = |record: &Record| matches!(record.status, Status::Held { consumer, .. } if consumer == id);
+            self.records.values().any(is_its)
+        };
+        let passed = self.processes.values().filter(|process| process.manner.is_passing && process.died_at.is_some());
+        let passed: Vec<ConsumerId> = passed.map(|process| process.id).filter(|id| !holds_any(*id)).collect();
+        let events = forget_passed(&self.state);
+        assert_eq!(events, passed.iter().map(|consumer| GroupEvent::Removed { consumer: *consumer }).collect::<Vec<_>>());
+        self.commit(events);
+        self.processes.retain(|_, process| !passed.contains(&process.id));
+    }
+
+    pub(super) fn drop_letters(&mut self, pick: u16) {
+        if self.dead_letters == 0 {
+            return;
+        }
+        let offset = Offset(u64::from(pick) % self.dead_letters);
+        let key = EntryKey { source: Source::DeadLetter, offset };
+        let before = self.records.get(&key).copied();
+        let may = before.is_none_or(|record| !matches!(record.status, Status::Done | Status::Dying));
+        let (event, count) = drop_letters(&self.state, &[offset]);
+        assert_eq!((event.is_some(), count), (may, u64::from(may)));
+        self.commit(event);
+        if may {
+            let done = Record { lane: Lane::ONLY, exists: true, status: Status::Done, deliveries: 0 };
+            self.records.insert(key, Record { status: Status::Done, ..before.unwrap_or(done) });
+        }
+    }
+
     pub(super) fn revive(&mut self, pick: u16) {
         if self.dead_letters == 0 {
             return;
@@ -106,11 +137,11 @@ impl World {
         let offset = Offset(u64::from(pick) % self.dead_letters);
         let lane = Lane(pick % self.state.lanes().len() as u16);
         let key = EntryKey { source: Source::DeadLetter, offset };
-        let is_done = self.records.get(&key).is_none_or(|record| record.status == Status::Done);
+        let is_new = !self.records.contains_key(&key);
         let events = revive(&self.state, &[(offset, lane)], self.now());
-        assert_eq!(events.len(), usize::from(is_done));
+        assert_eq!(events.len(), usize::from(is_new), "a letter is tried again once");
         self.commit(events);
-        if is_done {
+        if is_new {
             let status = Status::Waiting { at: self.now, due: self.now };
             self.records.insert(key, Record { lane, exists: true, status, deliveries: 0 });
         }
