@@ -39,6 +39,7 @@ complete -c drave -n "__fish_drave_needs_command" -f -a "tail" -d 'Print the las
 complete -c drave -n "__fish_drave_needs_command" -f -a "replay" -d 'Print the records of topics, from the start to the end'
 complete -c drave -n "__fish_drave_needs_command" -f -a "consume" -d 'Work through a topic as a member of a group'
 complete -c drave -n "__fish_drave_needs_command" -f -a "group" -d 'Create, change, move, delete and list consumer groups'
+complete -c drave -n "__fish_drave_needs_command" -f -a "dlq" -d 'List, retry and drop the dead letters of a group'
 complete -c drave -n "__fish_drave_needs_command" -f -a "topic" -d 'Create, change, trim, delete and list topics'
 complete -c drave -n "__fish_drave_needs_command" -f -a "inspect" -d 'Look at a store, its topics, segments, frames and cursors'
 complete -c drave -n "__fish_drave_needs_command" -f -a "verify" -d 'Read every byte, check every checksum and link'
@@ -236,6 +237,65 @@ complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subco
 complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -f -a "list" -d 'List the dead letters that a group is not done with'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -f -a "retry" -d 'Have a group try dead letters again'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -f -a "drop" -d 'Be done with dead letters without trying them again'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -s g -l group -d 'The group' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -s n -d 'The first N only' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -s k -l key -d 'Only records with this key' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -s H -l header -d 'Only records with this header; repeatable, all must be there' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -l grep -d 'Only records whose value matches this regular expression' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -l json -d 'Print an object a line, its members named as the columns'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s g -l group -d 'The group' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s n -d 'The first N only' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s k -l key -d 'Only records with this key' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s H -l header -d 'Only records with this header; repeatable, all must be there' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l grep -d 'Only records whose value matches this regular expression' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l rate -d 'So many a time at most, as 10/s, 100/m or 1000/h' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l dry-run -d 'Say how many would be tried again, and do nothing'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -s g -l group -d 'The group' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -s n -d 'The first N only' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -s k -l key -d 'Only records with this key' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -s H -l header -d 'Only records with this header; repeatable, all must be there' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -l grep -d 'Only records whose value matches this regular expression' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -l dry-run -d 'Say how many would be dropped, and do nothing'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -l yes -d 'Do not ask'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand dlq; and __fish_seen_subcommand_from drop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand topic; and not __fish_seen_subcommand_from create set trim delete list show" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
@@ -313,24 +373,25 @@ complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subco
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -s q -l quiet -d 'Say nothing on stderr but errors'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "topics" -d 'All topics'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "topic" -d 'All that is known of a topic'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "segments" -d 'The segment files of a topic'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "frames" -d 'The frames in the segment files of a topic, or in one such file'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "cursors" -d 'The places that tail --as NAME keeps'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "groups" -d 'Consumer groups, and how far behind they are'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group" -f -a "group" -d 'The consumers of a group'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "topics" -d 'All topics'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "topic" -d 'All that is known of a topic'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "segments" -d 'The segment files of a topic'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "frames" -d 'The frames in the segment files of a topic, or in one such file'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "cursors" -d 'The places that tail --as NAME keeps'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "groups" -d 'Consumer groups, and how far behind they are'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "group" -d 'The consumers of a group'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "pending" -d 'What a group has been given and has not settled'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
@@ -410,6 +471,17 @@ complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_sub
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from group" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand verify" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand verify" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''

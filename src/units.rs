@@ -1,4 +1,4 @@
-//! Sizes and durations as people write them: `256MiB`, `1d12h`.
+//! Sizes, durations and rates as people write them: `256MiB`, `1d12h`, `100/s`.
 
 use std::time::Duration;
 
@@ -79,6 +79,21 @@ pub fn format_duration(duration: Duration) -> String {
     text
 }
 
+/// Reads a rate: a whole number for each second, minute or hour, as `10/s`, `100/m`, `1000/h`. The
+/// result is a number for each second.
+pub fn parse_rate(text: &str) -> Result<f64, String> {
+    let wrong = || format!("'{text}' is not a rate: write it as 10/s, 100/m or 1000/h");
+    let (digits, unit) = split_number(text);
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "/s" => 1.0,
+        "/m" => 60.0,
+        "/h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    if number == 0 { Err(format!("'{text}' is no rate: nothing would ever be done")) } else { Ok(number as f64 / seconds) }
+}
+
 fn split_number(text: &str) -> (&str, &str) {
     text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
 }
@@ -97,6 +112,16 @@ mod tests {
         }
         for bytes in [0, 1, 1000, 1024, 1 << 20, 3 << 30, 1_000_001] {
             assert_eq!(parse_size(&format_size(bytes)), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn rates_are_by_second_minute_or_hour() {
+        assert_eq!(parse_rate("10/s"), Ok(10.0));
+        assert_eq!(parse_rate("90/m"), Ok(1.5));
+        assert_eq!(parse_rate("1800/h"), Ok(0.5));
+        for bad in ["", "10", "/s", "0/s", "-1/s", "1/d", "1.5/s", "10 /s", "10/sec"] {
+            assert!(parse_rate(bad).is_err(), "{bad}");
         }
     }
 

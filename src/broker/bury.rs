@@ -1,12 +1,16 @@
-//! Dead letters. The move is exact: an intent with the end of the dead-letter topic is journalled,
-//! the record is appended there and synced whatever that topic's level is, and `dead` is journalled.
-//! Who finds an intent that was not carried out looks from that end on whether the copy was made.
+//! Moving entries to the dead-letter topic, exactly once: an intent with the end of the dead-letter
+//! topic is journalled, the record is appended there and synced whatever that topic's level is, and
+//! `dead` is journalled. Who finds an intent that was not carried out looks from that end on whether
+//! the copy was made.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::consume::GroupMember;
-use super::group::{self, Delivery};
+use super::dead_letters::{
+    DLQ_ATTEMPTS, DLQ_GROUP, DLQ_ID, DLQ_INCARNATION, DLQ_OFFSET, DLQ_REASON, DLQ_RETRY_OF, DLQ_TIME, DLQ_TOPIC,
+    dead_letter_topic,
+};
+use super::group;
 use super::{Level, TopicPublisher};
 use crate::codec::BatchBuilder;
 use crate::codec::batch::FieldRef;
@@ -15,58 +19,34 @@ use crate::codec::records::Record;
 use crate::config::Durability;
 use crate::error::{Error, Result};
 use crate::ids::{Offset, TopicName};
-use crate::log::{LogReader, Mode, Step};
+use crate::log::{LogReader, Step};
 use crate::store::Topic;
 
-/// What is behind a topic's name in the name of its dead-letter topic.
-const SUFFIX: &[u8] = b".dlq";
-
-const TOPIC: &[u8] = b"dlq-topic";
-const INCARNATION: &[u8] = b"dlq-incarnation";
-const OFFSET: &[u8] = b"dlq-offset";
-const ID: &[u8] = b"dlq-id";
-const GROUP: &[u8] = b"dlq-group";
-const ATTEMPTS: &[u8] = b"dlq-attempts";
-const REASON: &[u8] = b"dlq-reason";
-const TIME: &[u8] = b"dlq-time";
-
-/// The dead-letter topic of a topic.
-pub fn dead_letter_topic(topic: &TopicName) -> Result<TopicName> {
-    let name = [topic.as_bytes(), SUFFIX].concat();
-    TopicName::new(&name).ok_or_else(|| Error::SettingRefused {
-        why: format!("{topic}: its name is too long for a dead-letter topic (508 bytes at most)"),
-    })
-}
-
 impl GroupMember<'_> {
-    pub(super) fn dead_letter_topic_for(&self, deliveries: &[Delivery]) -> Result<Option<Arc<Topic>>> {
-        if deliveries.iter().all(|delivery| delivery.key.source == Source::Topic) {
-            return Ok(None);
-        }
-        let name = dead_letter_topic(self.group.topic.name())?;
-        self.group.store.topic(&name, Mode::Read, &self.group.job).map(Some)
-    }
-
     /// Moves an entry to the dead-letter topic: one that this consumer holds, or one that has had all
     /// its attempts. `false` when somebody else was faster.
     pub fn bury(&mut self, key: EntryKey, lease: Option<group::Lease>, reason: &[u8]) -> Result<bool> {
         let name = dead_letter_topic(self.group.topic.name())?;
         let letters = self.group.store.topic_or_new(&name, &self.group.job)?;
         self.hold_burial()?;
+        let done = self.bury_in(&letters, key, lease, reason);
+        self.members.end_burial()?;
+        done
+    }
+
+    fn bury_in(&mut self, letters: &Topic, key: EntryKey, lease: Option<group::Lease>, reason: &[u8]) -> Result<bool> {
+        self.group.find_letters_in(letters)?;
         let end = letters.log().log_end();
         let given_up = self.group.decide(|state, _| {
             let event = group::give_up(state, key, lease, end, reason);
             let given_up = event.is_some();
             (event.into_iter().collect(), given_up)
-        });
+        })?;
         // The intent comes before the copy, also for the disk.
-        let done = given_up.and_then(|given_up| {
-            let journal = &self.group.journal.files().journal;
-            journal.sync_to(journal.end_place(), &self.group.job)?;
-            self.carry_out().map(|()| given_up)
-        });
-        self.members.end_burial()?;
-        done
+        let journal = &self.group.journal.files().journal;
+        journal.sync_to(journal.end_place(), &self.group.job)?;
+        self.carry_out()?;
+        Ok(given_up)
     }
 
     /// Carries out what a consumer that died had begun.
@@ -94,6 +74,12 @@ impl GroupMember<'_> {
     }
 
     fn carry_out(&mut self) -> Result<()> {
+        if self.group.journal.state().open_intents().next().is_none() {
+            return Ok(());
+        }
+        let name = dead_letter_topic(self.group.topic.name())?;
+        let letters = self.group.store.topic_or_new(&name, &self.group.job)?;
+        self.group.find_letters_in(&letters)?;
         let open: Vec<(EntryKey, Offset, Box<[u8]>)> = self
             .group
             .journal
@@ -102,8 +88,6 @@ impl GroupMember<'_> {
             .map(|(key, intent)| (key, intent.dead_letter_end, intent.reason.clone()))
             .collect();
         for (key, end, reason) in open {
-            let name = dead_letter_topic(self.group.topic.name())?;
-            let letters = self.group.store.topic_or_new(&name, &self.group.job)?;
             if !self.is_copied(&letters, key, end)? {
                 self.copy(&name, &letters, key, &reason)?;
             }
@@ -124,10 +108,7 @@ impl GroupMember<'_> {
                 Step::Gap(_) => {}
                 Step::Frame { frame, from, until } => {
                     let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
-                    let is_own = |record: &Record<'_>| {
-                        own.iter().all(|(name, value)| record.headers().any(|(n, v)| n == *name && v == &value[..]))
-                    };
-                    if records.flatten().any(|record| is_own(&record)) {
+                    if records.flatten().any(|record| has_marks(&record, key.source, &own)) {
                         return Ok(true);
                     }
                 }
@@ -136,17 +117,18 @@ impl GroupMember<'_> {
     }
 
     /// What tells the copy of one entry of this group from every other.
-    fn marks(&self, key: EntryKey) -> [(&'static [u8], Vec<u8>); 4] {
-        let source = match key.source {
-            Source::Topic => self.group.topic.name().as_bytes().to_vec(),
-            Source::DeadLetter => [self.group.topic.name().as_bytes(), SUFFIX].concat(),
-        };
-        [
-            (TOPIC, source),
-            (INCARNATION, self.group.topic.log().incarnation().to_string().into_bytes()),
-            (OFFSET, key.offset.to_string().into_bytes()),
-            (GROUP, self.group.journal.files().name().as_bytes().to_vec()),
-        ]
+    fn marks(&self, key: EntryKey) -> Vec<(&'static [u8], Vec<u8>)> {
+        let offset = key.offset.to_string().into_bytes();
+        let group = (DLQ_GROUP, self.group.journal.files().name().as_bytes().to_vec());
+        match key.source {
+            Source::Topic => vec![
+                (DLQ_TOPIC, self.group.topic.name().as_bytes().to_vec()),
+                (DLQ_INCARNATION, self.group.topic.log().incarnation().to_string().into_bytes()),
+                (DLQ_OFFSET, offset),
+                group,
+            ],
+            Source::DeadLetter => vec![(DLQ_RETRY_OF, offset), group],
+        }
     }
 
     /// Appends the entry's record with all its fields, and where it comes from, durably.
@@ -167,16 +149,12 @@ impl GroupMember<'_> {
                     let mut records = frame.records_in(&mut scratch, from, until).map_err(malformed)?.flatten();
                     let Some(record) = records.find(|record| record.offset == key.offset) else { continue };
                     let id = record.id.to_string();
-                    let is_mark = |name: &[u8]| name.starts_with(b"dlq-");
-                    let mut fields: Vec<FieldRef<'_>> = record.fields().filter(|(name, _)| !is_mark(name)).collect();
-                    fields.extend(marks.iter().map(|(name, value)| (*name, &value[..])));
-                    fields.extend([
-                        (ID, id.as_bytes()),
-                        (ATTEMPTS, attempts.as_bytes()),
-                        (REASON, reason),
-                        (TIME, time.as_bytes()),
-                    ]);
-                    break batch.push(&fields, record.null, None);
+                    let mut new: Vec<FieldRef<'_>> = marks.iter().map(|(name, value)| (*name, &value[..])).collect();
+                    if key.source == Source::Topic {
+                        new.push((DLQ_ID, id.as_bytes()));
+                    }
+                    new.extend([(DLQ_ATTEMPTS, attempts.as_bytes()), (DLQ_REASON, reason), (DLQ_TIME, time.as_bytes())]);
+                    break batch.push(&with_marks(&record, key.source, new), record.null, None);
                 }
             }
         };
@@ -186,4 +164,33 @@ impl GroupMember<'_> {
         publisher.publish(&batch.batch(), None)?;
         publisher.settle()
     }
+}
+
+/// The first of a name counts: a record of a topic that holds dead letters itself brings its own.
+fn has_marks(record: &Record<'_>, source: Source, marks: &[(&[u8], Vec<u8>)]) -> bool {
+    let first = |wanted: &[u8]| record.headers().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    is_retry(record) == (source == Source::DeadLetter) && marks.iter().all(|(name, value)| first(name) == Some(value))
+}
+
+/// Whether a dead letter is one that was tried again: then that is the first thing it says of itself.
+fn is_retry(record: &Record<'_>) -> bool {
+    record.headers().find(|(name, _)| name.starts_with(b"dlq-")).is_some_and(|(name, _)| name == DLQ_RETRY_OF)
+}
+
+/// All fields of the record, and the marks in front of its headers. A dead letter that dies again
+/// keeps where it came from; what is said anew replaces what was said before.
+fn with_marks<'a>(record: &Record<'a>, source: Source, marks: Vec<FieldRef<'a>>) -> Vec<FieldRef<'a>> {
+    let mut fields: Vec<FieldRef<'a>> = record.fields().collect();
+    if source == Source::DeadLetter {
+        let anew = marks.iter().filter(|(name, _)| *name != DLQ_RETRY_OF || is_retry(record));
+        for (said, _) in anew {
+            if let Some(before) = fields.iter().position(|(name, _)| name == said) {
+                fields.remove(before);
+            }
+        }
+    }
+    let is_header = |(name, _): &FieldRef<'_>| *name != b"key" && *name != b"value";
+    let place = fields.iter().position(is_header).unwrap_or(fields.len());
+    fields.splice(place..place, marks);
+    fields
 }

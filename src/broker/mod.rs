@@ -5,6 +5,7 @@
 
 mod bury;
 mod consume;
+pub mod dead_letters;
 mod feed;
 mod flusher;
 pub mod group;
@@ -12,7 +13,6 @@ mod journal;
 mod members;
 mod publish;
 
-pub use bury::dead_letter_topic;
 pub use consume::{GroupMember, Handed, Joining, OpenGroup, create_group};
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;

@@ -6,6 +6,7 @@
 mod confirm;
 mod consume;
 mod context;
+mod dlq;
 mod escape;
 mod exit;
 #[cfg(test)]
@@ -135,6 +136,7 @@ enum Command {
     Replay(replay::Args),
     Consume(consume::Args),
     Group(group::Args),
+    Dlq(dlq::Args),
     Topic(topic::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -159,6 +161,7 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Replay(args) => replay::run(args, context),
         Command::Consume(args) => consume::run(args, context),
         Command::Group(args) => group::run(args, context),
+        Command::Dlq(args) => dlq::run(args, context),
         Command::Topic(args) => topic::run(args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),

@@ -18,6 +18,8 @@ const BLOCK_ROWS: usize = 500;
 pub(crate) enum Cell {
     Text(Vec<u8>),
     Number(u64),
+    /// A number of something a second.
+    Rate(f64),
     Flag(bool),
     Absent,
 }
@@ -89,6 +91,7 @@ impl Cell {
         match self {
             Cell::Text(text) => escape::escape(text).into_owned(),
             Cell::Number(number) => number.to_string(),
+            Cell::Rate(rate) => format!("{rate:.1}"),
             Cell::Flag(flag) => yes_or_no(*flag).to_owned(),
             Cell::Absent => "-".to_owned(),
         }
@@ -98,6 +101,7 @@ impl Cell {
         match self {
             Cell::Text(text) => out.write_all(text),
             Cell::Number(number) => write!(out, "{number}"),
+            Cell::Rate(rate) => write!(out, "{rate:.1}"),
             Cell::Flag(flag) => out.write_all(yes_or_no(*flag).as_bytes()),
             Cell::Absent => Ok(()),
         }
@@ -108,6 +112,7 @@ impl Cell {
             Cell::Text(text) => json::push_member(object, name, Some(text)),
             Cell::Absent => json::push_member(object, name, None),
             Cell::Number(number) => object.extend_from_slice(format!("\"{name}\":{number}").as_bytes()),
+            Cell::Rate(rate) => object.extend_from_slice(format!("\"{name}\":{rate:.1}").as_bytes()),
             Cell::Flag(flag) => object.extend_from_slice(format!("\"{name}\":{flag}").as_bytes()),
         }
     }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::embedded_group::{self, EmbeddedConsumer};
+use super::embedded_group::{self, EmbeddedConsumer, EmbeddedLetters};
 use super::{
-    Bounds, Consumer, Cursor, Engine, Feed, Gap, GapCause, GroupChange, GroupInfo, Joining, Next, PublishOptions, Published,
-    Publisher, Trimmed, Waker,
+    Bounds, Consumer, Cursor, Engine, Feed, Gap, GapCause, GroupChange, GroupInfo, Joining, Next, PendingEntry, PublishOptions,
+    Published, Publisher, Trimmed, Waker,
 };
 use crate::broker::{Fed, FeedWaker, Flusher, GroupMember, Level, OpenGroup, TopicFeed, TopicPublisher, create_group};
 use crate::codec::Batch;
@@ -120,6 +120,16 @@ impl Engine for Embedded {
     fn delete_group(&self, topic: &TopicName, group: &GroupName, job: &Job) -> Result<()> {
         let topic = self.store.topic(topic, Mode::Write, job)?;
         self.store.delete_group(&topic, group, job)
+    }
+
+    fn pending(&self, topic: &TopicName, group: &GroupName, each: &mut dyn FnMut(&PendingEntry<'_>) -> bool) -> Result<()> {
+        let open = OpenGroup::open(&self.store, topic, group, Mode::Read, Job::new())?;
+        embedded_group::pending(&open, self.store.clock().now(), each);
+        Ok(())
+    }
+
+    fn dead_letters(&self, topic: &TopicName, group: &GroupName, job: &Job) -> Result<Box<dyn super::DeadLetters + '_>> {
+        Ok(Box::new(EmbeddedLetters::open(&self.store, topic, group, job)?))
     }
 
     fn consumer(&self, topic: &TopicName, group: &GroupName, how: &Joining<'_>) -> Result<Box<dyn Consumer + '_>> {

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::embedded::gap;
-use super::{Consumer, ConsumerInfo, Delivery, GroupInfo, Receipt, Taken};
+use super::{Consumer, ConsumerInfo, Delivery, Gap, GroupInfo, GroupReceipt, Hold, PendingEntry, Receipt, Taken};
+use crate::broker::dead_letters::{DeadLetter, DeadLetters};
 use crate::broker::{GroupMember, OpenGroup};
 use crate::codec::Record;
+use crate::codec::group_event::{EntryKey, Source};
 use crate::error::Result;
-use crate::ids::Offset;
-use crate::log::{LogReader, Step};
+use crate::ids::{GroupName, Offset, TimestampMs, TopicName};
+use crate::job::Job;
+use crate::log::{LogReader, Mode, Step};
 use crate::store::Store;
 
 /// A consumer waits no longer than this before it looks after the others.
@@ -54,6 +57,69 @@ impl Consumer for EmbeddedConsumer<'_> {
     }
 }
 
+/// Looks at the letters through one opening of the group, and changes them through another.
+pub(super) struct EmbeddedLetters<'s> {
+    store: &'s Store,
+    topic: TopicName,
+    group: GroupName,
+    job: Job,
+    read: DeadLetters<'s>,
+    changed: Option<DeadLetters<'s>>,
+}
+
+impl<'s> EmbeddedLetters<'s> {
+    pub(super) fn open(store: &'s Store, topic: &TopicName, group: &GroupName, job: &Job) -> Result<EmbeddedLetters<'s>> {
+        let read = DeadLetters::open(store, topic, group, Mode::Read, job.clone())?;
+        Ok(EmbeddedLetters { store, topic: topic.clone(), group: group.clone(), job: job.clone(), read, changed: None })
+    }
+
+    fn change(&mut self) -> Result<&mut DeadLetters<'s>> {
+        match &mut self.changed {
+            Some(open) => Ok(open),
+            none => {
+                let open = DeadLetters::open(self.store, &self.topic, &self.group, Mode::Write, self.job.clone())?;
+                Ok(none.insert(open))
+            }
+        }
+    }
+}
+
+impl super::DeadLetters for EmbeddedLetters<'_> {
+    fn read(&mut self, each: &mut dyn FnMut(&DeadLetter, &Record<'_>) -> bool) -> Result<Vec<Gap>> {
+        Ok(self.read.read(each)?.into_iter().map(gap).collect())
+    }
+
+    fn retry(&mut self, letters: &[DeadLetter]) -> Result<u64> {
+        self.change()?.retry(letters)
+    }
+
+    fn drop_letters(&mut self, letters: &[Offset]) -> Result<u64> {
+        self.change()?.drop_letters(letters)
+    }
+}
+
+/// Hands out what is pending, as of the opening.
+pub(super) fn pending(open: &OpenGroup<'_>, now: TimestampMs, each: &mut dyn FnMut(&PendingEntry<'_>) -> bool) {
+    let state = open.state();
+    let entries = [Source::Topic, Source::DeadLetter]
+        .into_iter()
+        .flat_map(|source| state.pending(source, Offset::ZERO).map(move |(offset, entry)| (EntryKey { source, offset }, entry)));
+    for (key, entry) in entries {
+        let waits = entry.hold == Hold::Waiting;
+        let shown = PendingEntry {
+            receipt: GroupReceipt { tag: open.tag(), receipt: Receipt { key, lease: entry.lease } },
+            hold: entry.hold,
+            consumer: entry.consumer.and_then(|id| state.consumer(id)).map(|consumer| &consumer.name[..]),
+            attempts: entry.deliveries,
+            idle_ms: now.0.saturating_sub(entry.at.0),
+            due_ms: waits.then(|| entry.due().0.saturating_sub(now.0)),
+        };
+        if !each(&shown) {
+            return;
+        }
+    }
+}
+
 /// What there is to know of a group.
 pub(super) fn info(open: &OpenGroup<'_>, store: &Store) -> Result<GroupInfo> {
     let (state, log) = (open.state(), open.topic().log());
@@ -79,6 +145,7 @@ pub(super) fn info(open: &OpenGroup<'_>, store: &Store) -> Result<GroupInfo> {
         pending: state.pending_count(),
         lag: high.since(committed.offset),
         lag_ms: time_of(open, committed.offset, high)?.map_or(0, |ms| now.0.saturating_sub(ms)),
+        rate: counters.pace.per_second(now),
         delivered: counters.delivered,
         acked: counters.acked,
         dead: counters.dead,

@@ -4,6 +4,7 @@
 mod embedded;
 mod embedded_group;
 pub mod position;
+mod receipt;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,11 @@ use crate::ids::{Epoch, GroupName, Offset, Place, RecordId, TopicName};
 use crate::job::Job;
 
 pub use crate::broker::Joining;
-pub use crate::broker::group::{Delivery, Receipt};
+pub use crate::broker::dead_letters::{self, DeadLetter};
+pub use crate::broker::group::{Delivery, Hold, Receipt};
 pub use embedded::{Embedded, OpenOptions};
 pub use position::Position;
+pub use receipt::GroupReceipt;
 
 /// A place where topics live.
 pub trait Engine {
@@ -85,6 +88,19 @@ pub trait Engine {
 
     /// Removes a group, and what it knows.
     fn delete_group(&self, topic: &TopicName, group: &GroupName, job: &Job) -> Result<()> {
+        let _ = (topic, group, job);
+        no_groups()
+    }
+
+    /// Hands out the pending entries of a group, by offset, those of the topic first, while `each` says
+    /// to go on.
+    fn pending(&self, topic: &TopicName, group: &GroupName, each: &mut dyn FnMut(&PendingEntry<'_>) -> bool) -> Result<()> {
+        let _ = (topic, group, each);
+        no_groups()
+    }
+
+    /// The dead letters of a group.
+    fn dead_letters(&self, topic: &TopicName, group: &GroupName, job: &Job) -> Result<Box<dyn DeadLetters + '_>> {
         let _ = (topic, group, job);
         no_groups()
     }
@@ -309,6 +325,38 @@ pub struct Taken {
     pub dead: u64,
 }
 
+/// The dead letters of one group, which its topic's groups share a topic for.
+pub trait DeadLetters {
+    /// Hands out those that the group is not done with, by offset, while `each` says to go on; and
+    /// tells which offsets of the dead-letter topic cannot be read.
+    fn read(&mut self, each: &mut dyn FnMut(&DeadLetter, &Record<'_>) -> bool) -> Result<Vec<Gap>>;
+
+    /// Gives letters back to the group, and to no other, durably. Says how many were not being tried
+    /// again already.
+    fn retry(&mut self, letters: &[DeadLetter]) -> Result<u64>;
+
+    /// Is done with letters, durably; says with how many. Their records stay.
+    fn drop_letters(&mut self, letters: &[Offset]) -> Result<u64>;
+}
+
+/// A record that was delivered and is not settled.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingEntry<'a> {
+    /// Which delivery of which record.
+    pub receipt: GroupReceipt,
+    /// Whether a consumer works on it, it waits for its next delivery, or it is on its way to the
+    /// dead letters.
+    pub hold: Hold,
+    /// Who has it, or had it last.
+    pub consumer: Option<&'a [u8]>,
+    /// Deliveries that count.
+    pub attempts: u32,
+    /// How long ago it was delivered, or, if it waits, given back, in ms.
+    pub idle_ms: u64,
+    /// If it waits: in how many ms it may be delivered again.
+    pub due_ms: Option<u64>,
+}
+
 /// A change of a group.
 #[derive(Clone, Debug)]
 pub enum GroupChange {
@@ -337,6 +385,8 @@ pub struct GroupInfo {
     pub lag: u64,
     /// How old the first record that is not settled is, in ms; 0 when there is none.
     pub lag_ms: u64,
+    /// Deliveries a second in the last minute.
+    pub rate: f64,
     /// Records delivered for the first time.
     pub delivered: u64,
     /// Entries that were settled by an ack.

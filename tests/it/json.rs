@@ -26,6 +26,8 @@ fn every_verb_that_prints_data_has_json() {
     store.ok(&["tail", "t", "--as", "me"]);
     store.ok(&["group", "create", "t", "g"]);
     store.ok(&["consume", "t", "-g", "done", "--consumer", "me", "--drain"]);
+    assert_eq!(store.run(&["consume", "t", "-g", "dies", "--drain", "--exec", "sh", "-c", "exit 65"]).code(), 1);
+    store.ok(&["dlq", "retry", "t", "-g", "dies", "0"]);
     let verbs = verbs(&[]);
     assert!(verbs.len() > 10, "{verbs:?}");
     for verb in verbs {
@@ -33,9 +35,12 @@ fn every_verb_that_prints_data_has_json() {
             // They print no data, or what a program is to read as it is.
             "publish" | "topic create" | "topic set" | "topic trim" | "topic delete" => continue,
             "group create" | "group set" | "group seek" | "group pause" | "group resume" | "group delete" => continue,
+            "group ack" | "group nack" | "dlq retry" | "dlq drop" => continue,
             "consume" => &["t", "-g", "g", "--drain"],
             "group list" => &["t"],
             "group show" | "inspect group" => &["t", "done"],
+            "dlq list" => &["t", "-g", "dies"],
+            "inspect pending" => &["t", "dies"],
             "inspect groups" => &[],
             "generate" | "generate man" | "generate completions" => continue,
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],

@@ -3,6 +3,7 @@
 mod bounds;
 mod consume;
 mod damage;
+mod dlq;
 mod fixture;
 mod generate;
 mod harm;

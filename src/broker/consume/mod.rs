@@ -1,6 +1,7 @@
 //! Working through a topic as a member of a group: one consumer, in one process. Every decision is
 //! the rules' ([`super::group`]); this hands them what they need to know and does what they say.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod open_group;
@@ -8,6 +9,7 @@ mod open_group;
 pub use open_group::{OpenGroup, create_group};
 
 use super::Flusher;
+use super::dead_letters::dead_letter_topic;
 use super::group::{self, Delivery, Fresh, GroupState, Nack, Receipt, Take};
 use super::members::Members;
 use crate::codec::group_event::{EntryKey, Manner, Order, Source};
@@ -18,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ConsumerId, GroupName, Lane, Offset, Place, TimestampMs, TopicName};
 use crate::job::Job;
 use crate::log::{LogGap, LogReader, Mode, Step};
-use crate::store::Store;
+use crate::store::{Store, Topic};
 
 /// How often a consumer looks whether others have died, at least: what they held comes to others soon.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
@@ -196,7 +198,7 @@ impl<'s> GroupMember<'s> {
     /// Reads what was delivered. An entry whose record there is no more is settled.
     fn hand_out(&mut self, handed: &mut Handed, each: &mut impl FnMut(&Delivery, &Record<'_>)) -> Result<()> {
         let mut found = vec![false; handed.deliveries.len()];
-        let dead_letters = self.dead_letter_topic_for(&handed.deliveries)?;
+        let dead_letters = self.dead_letters_of(&handed.deliveries)?;
         for source in [Source::Topic, Source::DeadLetter] {
             let topic = if source == Source::Topic { Some(&self.group.topic) } else { dead_letters.as_ref() };
             let Some(topic) = topic else { continue };
@@ -241,6 +243,22 @@ impl<'s> GroupMember<'s> {
         let mut each = found.iter();
         handed.deliveries.retain(|_| *each.next().expect("as many as deliveries"));
         self.group.decide(|state, now| (group::ack_any(state, &lost, now).0, ()))
+    }
+
+    /// The topic of the dead letters among what was delivered. `None` = there are none of them, or it
+    /// is gone, and they with it.
+    fn dead_letters_of(&mut self, deliveries: &[Delivery]) -> Result<Option<Arc<Topic>>> {
+        if deliveries.iter().all(|delivery| delivery.key.source == Source::Topic) {
+            return Ok(None);
+        }
+        let name = dead_letter_topic(self.group.topic.name())?;
+        let topic = match self.group.store.topic(&name, Mode::Read, &self.group.job) {
+            Err(Error::TopicMissing { .. }) => return Ok(None),
+            other => other?,
+        };
+        // Another topic under the name holds other letters at these offsets.
+        let is_known = self.group.state().letters().topic() == Some(topic.log().incarnation());
+        Ok(is_known.then_some(topic))
     }
 
     /// Settles what was delivered; the receipts that came late are returned.

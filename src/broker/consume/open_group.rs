@@ -55,6 +55,13 @@ impl<'s> OpenGroup<'s> {
         self.journal.state()
     }
 
+    /// Tells this group from others, also from those that had its name before.
+    #[must_use]
+    pub fn tag(&self) -> u32 {
+        let [a, b, c, d, ..] = self.journal.files().journal.incarnation().0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+
     /// The topic it reads.
     #[must_use]
     pub fn topic(&self) -> &Topic {
@@ -93,7 +100,13 @@ impl<'s> OpenGroup<'s> {
         self.sync()
     }
 
-    fn sync(&self) -> Result<()> {
+    /// Says to the group which topic holds its dead letters now.
+    pub(in crate::broker) fn find_letters_in(&mut self, letters: &Topic) -> Result<()> {
+        let incarnation = letters.log().incarnation();
+        self.decide(|state, _| (group::find_letters_in(state, incarnation).into_iter().collect(), ()))
+    }
+
+    pub(in crate::broker) fn sync(&self) -> Result<()> {
         let journal = &self.journal.files().journal;
         journal.sync_to(journal.end_place(), &self.job)
     }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::broker::Journal;
-use crate::broker::{Level, TopicPublisher, dead_letter_topic};
+use crate::broker::dead_letters::dead_letter_topic;
+use crate::broker::{Level, TopicPublisher};
 use crate::clock::Clock;
 use crate::codec::BatchBuilder;
 use crate::codec::group_event::GroupSettings;

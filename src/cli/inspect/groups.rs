@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use drave::engine::GroupInfo;
+use drave::codec::group_event::Source;
+use drave::engine::{GroupInfo, Hold};
 use drave::ids::{GroupName, TopicName};
 use drave::units::parse_duration;
 
 use crate::cli::Result;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, InTopic as _};
-use crate::cli::table::Rows;
+use crate::cli::table::{Cell, Rows};
 
 /// A lag above which `inspect groups` ends with exit status 20.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +36,8 @@ impl Threshold {
     }
 }
 
-const GROUPS: [&str; 10] =
-    ["topic", "group", "committed", "lag", "lag_ms", "undelivered", "pending", "delivered", "dead", "members"];
+const GROUPS: [&str; 11] =
+    ["topic", "group", "committed", "lag", "lag_ms", "undelivered", "pending", "rate", "delivered", "dead", "members"];
 
 /// Prints a row for each group, of one topic or of all.
 pub(super) fn all(topic: Option<&TopicName>, threshold: Option<Threshold>, json: bool, context: &Context) -> Result {
@@ -64,6 +65,7 @@ pub(super) fn all(topic: Option<&TopicName>, threshold: Option<Threshold>, json:
                 info.lag_ms.into(),
                 info.undelivered.into(),
                 info.pending.into(),
+                Cell::Rate(info.rate),
                 info.delivered.into(),
                 info.dead.into(),
                 (info.consumers.iter().filter(|consumer| consumer.is_member).count() as u64).into(),
@@ -88,6 +90,38 @@ pub(super) fn one(topic: &TopicName, group: &GroupName, json: bool, context: &Co
             consumer.idle_ms.into(),
         ])?;
     }
+    rows.end()?;
+    Ok(Exit::Done)
+}
+
+/// Prints a row for each entry that a group has not settled.
+pub(super) fn pending(topic: &TopicName, group: &GroupName, json: bool, context: &Context) -> Result {
+    let engine = context.open(false)?;
+    let columns = ["offset", "letter", "state", "consumer", "attempts", "idle_ms", "due_ms", "receipt"];
+    let mut rows = Rows::begin(columns, json);
+    let mut printed = Ok(());
+    let looked = engine.pending(topic, group, &mut |entry| {
+        let key = entry.receipt.receipt.key;
+        let state = match entry.hold {
+            Hold::Leased => "leased",
+            Hold::Waiting => "waiting",
+            Hold::Dying => "dying",
+        };
+        let receipt = (entry.hold == Hold::Leased).then(|| entry.receipt.to_string());
+        printed = rows.row(vec![
+            key.offset.into(),
+            (key.source == Source::DeadLetter).into(),
+            state.into(),
+            entry.consumer.map(<[u8]>::to_vec).into(),
+            u64::from(entry.attempts).into(),
+            entry.idle_ms.into(),
+            entry.due_ms.into(),
+            receipt.into(),
+        ]);
+        printed.is_ok()
+    });
+    looked.in_topic(topic)?;
+    printed?;
     rows.end()?;
     Ok(Exit::Done)
 }

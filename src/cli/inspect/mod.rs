@@ -51,6 +51,7 @@ enum What {
     Cursors(Cursors),
     Groups(Groups),
     Group(Group),
+    Pending(Pending),
 }
 
 /// All topics
@@ -113,7 +114,8 @@ struct Cursors {
 /// Consumer groups, and how far behind they are
 ///
 /// Columns: topic, group, committed (everything below is settled), lag (records from there to the end), lag_ms (how old the first of them is),
-/// undelivered (records that nobody got yet), pending (delivered and not settled), delivered (ever), dead (dead letters), members.
+/// undelivered (records that nobody got yet), pending (delivered and not settled), rate (deliveries a second in the last minute), delivered (ever),
+/// dead (dead letters), members.
 #[derive(ClapArgs, Debug)]
 struct Groups {
     /// Only those of this topic
@@ -139,6 +141,22 @@ struct Group {
     group: GroupName,
 }
 
+/// What a group has been given and has not settled
+///
+/// Columns: offset, letter (whether that is in the dead-letter topic: a dead letter that is tried again), state (leased to a consumer; waiting for
+/// its next delivery; dying: on its way to the dead letters), consumer (who has it, or had it last), attempts, idle_ms (since it was delivered
+/// or given back), due_ms (until it may be delivered again, if it waits), receipt (for group ack and nack, if it is leased).
+#[derive(ClapArgs, Debug)]
+struct Pending {
+    /// The topic
+    #[arg(value_parser = topic_name())]
+    topic: TopicName,
+
+    /// The group
+    #[arg(value_parser = group_name())]
+    group: GroupName,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   drave inspect                           the store
@@ -146,7 +164,8 @@ Examples:
   drave inspect topic orders --json       all that is known of one
   drave inspect frames orders             what lies in its files
   drave inspect cursors                   how many records wait for each tail --as NAME
-  drave inspect groups --fail-above 30s   exit 20 if a group is behind by more";
+  drave inspect groups --fail-above 30s   exit 20 if a group is behind by more
+  drave inspect pending jobs resize       who holds what, and since when";
 
 /// Runs the verb.
 pub(super) fn run(args: &Args, context: &Context) -> Result {
@@ -179,6 +198,7 @@ fn look(args: &Args, context: &Context) -> Result {
         Some(What::Cursors(of)) => topics::cursors(of.topic.as_ref(), args.json, context),
         Some(What::Groups(of)) => groups::all(of.topic.as_ref(), of.fail_above, args.json, context),
         Some(What::Group(of)) => groups::one(&of.topic, &of.group, args.json, context),
+        Some(What::Pending(of)) => groups::pending(&of.topic, &of.group, args.json, context),
         Some(What::Segments(of)) => files::segments(&of.topic, args.json, context),
         Some(What::Frames(of)) => files::frames(of, args.json, context),
     }
