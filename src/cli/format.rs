@@ -14,6 +14,7 @@ Format:
   %o offset   %i ID   %T time in ms   %V, %K length of value, key   %h all headers as a=1,b=2   %% a %
   %v{hex} %v{base64} %v{json}   the same after %k, %t and %h{NAME}; %T{rfc3339}
   \\n newline   \\t tab   \\0 NUL   \\xNN byte   \\\\ backslash
+  %r receipt (consume --manual)   %a attempt (consume)
 What is absent prints as nothing, its {json} as null. Nothing is added: write the \\n.";
 
 /// A compiled format.
@@ -31,6 +32,17 @@ enum Part {
     Headers,
     ValueBytes,
     KeyBytes,
+    Receipt,
+    Attempt,
+}
+
+/// What there is to say of a record that was delivered to a member of a group.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Delivered<'a> {
+    /// What settles it, if somebody else is to do that.
+    pub(crate) receipt: Option<&'a str>,
+    /// Which delivery of the record it is, counted from 1.
+    pub(crate) attempt: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +101,14 @@ impl Format {
 
     /// Appends what the format makes of a record. With `terminal`, nothing that comes from the
     /// record drives a terminal; what stands in the format itself is its writer's own doing.
-    pub(crate) fn push_record(&self, out: &mut Vec<u8>, topic: &[u8], record: &Record<'_>, terminal: bool) {
+    pub(crate) fn push_record(
+        &self,
+        out: &mut Vec<u8>,
+        topic: &[u8],
+        record: &Record<'_>,
+        delivered: Delivered<'_>,
+        terminal: bool,
+    ) {
         for part in &self.0 {
             match part {
                 Part::Literal(bytes) => out.extend_from_slice(bytes),
@@ -113,6 +132,12 @@ impl Format {
                 Part::Headers => push_headers(out, record, terminal),
                 Part::ValueBytes => push_length(out, record.value()),
                 Part::KeyBytes => push_length(out, record.key()),
+                Part::Receipt => out.extend_from_slice(delivered.receipt.unwrap_or_default().as_bytes()),
+                Part::Attempt => {
+                    if let Some(attempt) = delivered.attempt {
+                        json::push_number(out, u64::from(attempt));
+                    }
+                }
             }
         }
     }
@@ -222,7 +247,9 @@ impl Parser<'_> {
             b'i' => return self.bare(from, Part::Id),
             b'V' => return self.bare(from, Part::ValueBytes),
             b'K' => return self.bare(from, Part::KeyBytes),
-            _ => return Err(self.refuse(from, "is unknown: %v %k %o %i %t %T %h %h{NAME} %V %K %%")),
+            b'r' => return self.bare(from, Part::Receipt),
+            b'a' => return self.bare(from, Part::Attempt),
+            _ => return Err(self.refuse(from, "is unknown: %v %k %o %i %t %T %h %h{NAME} %V %K %r %a %%")),
         };
         let encoding = match self.braces()?.as_deref() {
             None => Encoding::Bytes,
@@ -271,7 +298,7 @@ mod tests {
     fn shown(format: &str, fields: &[FieldRef<'_>], null: bool) -> String {
         let format = Format::parse(format.as_bytes()).expect("a format");
         let mut out = Vec::new();
-        with_record(fields, null, |record| format.push_record(&mut out, b"orders", record, false));
+        with_record(fields, null, |record| format.push_record(&mut out, b"orders", record, Delivered::default(), false));
         String::from_utf8(out).expect("UTF-8")
     }
 
@@ -308,8 +335,8 @@ mod tests {
         let format = Format::parse(b"%v\\x1b\\xff%k{json}").expect("a format");
         let (mut piped, mut terminal) = (Vec::new(), Vec::new());
         with_record(&[(b"key", b"\xff"), (b"value", b"\x1b\xff")], false, |record| {
-            format.push_record(&mut piped, b"t", record, false);
-            format.push_record(&mut terminal, b"t", record, true);
+            format.push_record(&mut piped, b"t", record, Delivered::default(), false);
+            format.push_record(&mut terminal, b"t", record, Delivered::default(), true);
         });
         assert_eq!(piped, b"\x1b\xff\x1b\xff{\"b64\":\"/w==\"}");
         assert_eq!(terminal, b"\\u{1b}\\xff\x1b\xff{\"b64\":\"/w==\"}");

@@ -48,6 +48,16 @@ pub(crate) fn push_record(out: &mut Vec<u8>, topic: &[u8], record: &Record<'_>, 
     out.push(b'\n');
 }
 
+/// Appends to the last object what somebody needs who is to settle its record.
+pub(crate) fn extend_with_receipt(out: &mut Vec<u8>, receipt: &str, attempt: u32) {
+    out.truncate(out.len() - b"}\n".len());
+    out.push(b',');
+    push_member(out, "receipt", Some(receipt.as_bytes()));
+    out.extend_from_slice(b",\"attempt\":");
+    push_number(out, u64::from(attempt));
+    out.extend_from_slice(b"}\n");
+}
+
 /// Appends `[[name,value],...]`.
 pub(crate) fn push_pairs<'a>(out: &mut Vec<u8>, pairs: impl Iterator<Item = FieldRef<'a>>) {
     out.push(b'[');

@@ -18,7 +18,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::exit::stdout_failed;
-use super::format::Format;
+use super::format::{Delivered, Format};
 use super::reading::Sink;
 use super::signals::Stop;
 use super::{Result, escape, json};
@@ -161,6 +161,30 @@ impl Output {
         }
     }
 
+    /// Takes a record that was delivered to a member of a group.
+    pub(crate) fn take_delivered(&mut self, topic: &TopicName, record: &Record<'_>, delivered: Delivered<'_>) -> Result<()> {
+        match &self.style {
+            Style::Values(end) => {
+                let end = *end;
+                if let Some(receipt) = delivered.receipt {
+                    self.buffer.extend_from_slice(receipt.as_bytes());
+                    self.buffer.push(b'\t');
+                }
+                self.push_value(record, end)?;
+            }
+            Style::Json => {
+                json::push_record(&mut self.buffer, topic.as_bytes(), record, self.terminal);
+                if let Some(receipt) = delivered.receipt {
+                    json::extend_with_receipt(&mut self.buffer, receipt, delivered.attempt.unwrap_or_default());
+                }
+            }
+            Style::Format(format) => {
+                format.push_record(&mut self.buffer, topic.as_bytes(), record, delivered, self.terminal);
+            }
+        }
+        self.flush_if_full()
+    }
+
     fn push_value(&mut self, record: &Record<'_>, end: u8) -> Result<()> {
         match record.value() {
             _ if record.null => {}
@@ -189,15 +213,7 @@ impl Sink for Output {
     }
 
     fn take(&mut self, topic: &TopicName, record: &Record<'_>) -> Result<()> {
-        match &self.style {
-            Style::Values(end) => {
-                let end = *end;
-                self.push_value(record, end)?;
-            }
-            Style::Json => json::push_record(&mut self.buffer, topic.as_bytes(), record, self.terminal),
-            Style::Format(format) => format.push_record(&mut self.buffer, topic.as_bytes(), record, self.terminal),
-        }
-        self.flush_if_full()
+        self.take_delivered(topic, record, Delivered::default())
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -268,3 +268,44 @@ fn whoever_is_killed_no_record_is_skipped() {
         assert!(info.contains(&format!("\"committed\":{RECORDS},\"lag\":0")), "{info}");
     }
 }
+
+#[test]
+fn a_command_may_work_on_many_records_with_one_verdict() {
+    let store = jobs(10);
+    let script = r#"n=$(tee -a "$OUT" | wc -l); [ $n -le 4 ] || exit 65; env | grep -c ^DRAVE_OFFSET >> "$OUT.env"; true"#;
+    let (code, said) = ended(start(&store, &["--drain", "--batch", "4"], script));
+    assert_eq!((code, said.as_str()), (0, ""));
+    let lines = written(&store);
+    let values: Vec<String> = lines
+        .iter()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("an object")["value"].to_string())
+        .collect();
+    assert_eq!(values, (0..10).map(|number| format!("\"{number}\"")).collect::<Vec<_>>());
+    let told = std::fs::read_to_string(store.beside().join("out.env")).expect("written");
+    assert!(told.lines().count() < 10 && told.lines().all(|line| line == "0"), "{told}");
+    let ran = consume(&store, &["-g", "again", "--drain", "--batch", "100", "--max-attempts", "1", "--exec", "false"]);
+    assert_eq!(ran.code(), 1);
+    assert!(ran.stderr().contains("10 records were moved to the dead letters"), "{}", ran.stderr());
+}
+
+#[test]
+fn by_key_batches_keep_the_order_of_each_key() {
+    let store = Store::new();
+    let lines: String = (0..400).map(|number| format!("k{}:{number}\n", number % 5)).collect();
+    store.ok_with(&["publish", "jobs", "-q", "-K", ":"], lines.as_bytes());
+    store.ok(&["group", "create", "jobs", "g", "order=key", "backoff=1ms..1ms", "max-attempts=0"]);
+    // Each command writes at once what it was given; every fifth fails before it does.
+    let script = r#"read -r first; rest=$(cat); [ $(($$ % 5)) -gt 0 ] || exit 1; printf '%s\n%s\n' "$first" "$rest" >> "$OUT""#;
+    let children: Vec<Child> = (0..2).map(|_| start(&store, &["--drain", "-P", "2", "--batch", "7"], script)).collect();
+    for child in children {
+        assert_eq!(ended(child).0, 0);
+    }
+    let objects = written(&store).into_iter().filter(|line| !line.is_empty());
+    let objects: Vec<serde_json::Value> = objects.map(|line| serde_json::from_str(&line).expect("an object")).collect();
+    assert_eq!(objects.len(), 400);
+    for key in 0..5 {
+        let of_key = objects.iter().filter(|object| object["key"] == format!("k{key}").as_str());
+        let values: Vec<u64> = of_key.map(|object| object["value"].as_str().expect("text").parse().expect("a number")).collect();
+        assert!(values.is_sorted(), "k{key}: {values:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What `drave consume` understands.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use drave::codec::group_event::GroupSettings;
@@ -74,6 +75,12 @@ pub(crate) struct Args {
     /// Run so many commands at once
     #[arg(short = 'P', value_name = "N", default_value_t = 1, requires = "exec", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) parallel: u16,
+
+    /// Give each command up to N records, as JSON objects a line on its stdin, with one verdict for all
+    ///
+    /// A command gets what there is, without waiting for more. DRAVE_TOPIC alone is in its environment.
+    #[arg(long, value_name = "N", requires = "exec")]
+    pub(super) batch: Option<NonZeroUsize>,
 
     /// How long a command may run; then it gets TERM, and KILL after 5 s
     #[arg(long, value_name = "DURATION", default_value = "1h", requires = "exec", value_parser = drave::units::parse_duration)]

@@ -1,18 +1,21 @@
 //! `--exec`: a command for each record, whose end settles it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use drave::engine::{Delivery, Receipt};
-use drave::ids::Lane;
+use drave::ids::{Lane, TopicName};
 
-use super::exec::{Finished, Runner, Task, Verdict, environment};
+use super::exec::{Finished, Runner, Task, Verdict, environment, environment_of_batch};
 use super::{Args, Session};
 use crate::cli::Result;
 use crate::cli::exit::{Exit, Failure, InTopic as _};
+use crate::cli::json;
 use crate::cli::signals::Stop;
 
 /// How long a wait for commands lasts before it is looked whether there are new records.
@@ -21,24 +24,36 @@ const WAIT_MAX: Duration = Duration::from_millis(40);
 /// Commands that run, and records that wait for one.
 struct Work {
     runner: Runner,
-    queue: VecDeque<(Delivery, Task)>,
-    running: HashMap<u64, Delivery>,
-    /// Where order is kept, one record of a lane at a time.
+    queue: VecDeque<(Delivery, Input)>,
+    /// What each command is to settle.
+    running: HashMap<u64, Vec<Delivery>>,
+    /// Where order is kept, one command for a lane at a time.
     busy: HashSet<Lane>,
     is_ordered: bool,
+    /// So many records a command at most; `None` = one, with its value as it is.
+    batch: Option<usize>,
+    /// So many records fit the commands that may run.
+    window: usize,
     next: u64,
     is_stopping: bool,
     failure: Option<String>,
 }
 
+/// What a command is to read, and to find in its environment.
+struct Input {
+    stdin: Vec<u8>,
+    environment: Vec<(OsString, OsString)>,
+}
+
 pub(super) fn run(session: &mut Session<'_>, args: &Args, stop: &Stop) -> Result<()> {
-    let parallel = usize::from(args.parallel);
     let mut work = Work {
-        runner: Runner::new(args.exec.clone(), parallel, args.exec_timeout)?,
+        runner: Runner::new(args.exec.clone(), usize::from(args.parallel), args.exec_timeout)?,
         queue: VecDeque::new(),
         running: HashMap::new(),
         busy: HashSet::new(),
         is_ordered: session.is_ordered,
+        batch: args.batch.map(NonZeroUsize::get),
+        window: usize::from(args.parallel) * args.batch.map_or(1, NonZeroUsize::get),
         next: 0,
         is_stopping: false,
         failure: None,
@@ -57,8 +72,8 @@ pub(super) fn run(session: &mut Session<'_>, args: &Args, stop: &Stop) -> Result
             // Given back as the group is left.
             work.queue.clear();
         } else {
-            work.fill(session, parallel)?;
-            work.start();
+            work.fill(session)?;
+            work.start(session.topic);
         }
         if work.runner.running() == 0 {
             if let Some(failure) = work.failure {
@@ -78,42 +93,62 @@ pub(super) fn run(session: &mut Session<'_>, args: &Args, stop: &Stop) -> Result
 }
 
 impl Work {
-    /// Takes records for the commands that may run.
-    fn fill(&mut self, session: &mut Session<'_>, parallel: usize) -> Result<()> {
-        let wanted = session.room((2 * parallel).saturating_sub(self.queue.len() + self.running.len()));
-        if wanted == 0 || (self.is_ordered && !self.queue.is_empty()) {
+    /// Takes records for the commands that may run, and as many again, so that none waits for the
+    /// journal. Where order is kept there are more: those of a lane wait for each other.
+    fn fill(&mut self, session: &mut Session<'_>) -> Result<()> {
+        let most = self.window * if self.is_ordered { 8 } else { 2 };
+        let running: usize = self.running.values().map(Vec::len).sum();
+        let wanted = session.room(most.saturating_sub(self.queue.len() + running));
+        if wanted == 0 {
             return Ok(());
         }
-        let topic = session.topic;
-        let (queue, next) = (&mut self.queue, &mut self.next);
+        let (queue, batch, topic) = (&mut self.queue, self.batch, session.topic);
+        let name = topic.to_string();
         session.take(wanted, &mut |delivery, record| {
-            let environment = environment(
-                &topic.to_string(),
-                record.offset.0,
-                record.id,
-                record.key(),
-                u64::from(delivery.deliveries),
-                record.headers(),
-            );
-            let stdin = record.value().unwrap_or_default().to_vec();
-            queue.push_back((*delivery, Task { token: *next, stdin, environment }));
-            *next += 1;
+            let mut input = Input { stdin: Vec::new(), environment: Vec::new() };
+            if batch.is_some() {
+                json::push_record(&mut input.stdin, topic.as_bytes(), record, false);
+            } else {
+                let attempt = u64::from(delivery.deliveries);
+                input.environment = environment(&name, record.offset.0, record.id, record.key(), attempt, record.headers());
+                input.stdin.extend_from_slice(record.value().unwrap_or_default());
+            }
+            queue.push_back((*delivery, input));
         })?;
         Ok(())
     }
 
-    fn start(&mut self) {
+    fn start(&mut self, topic: &TopicName) {
+        while !self.runner.is_full() {
+            let (deliveries, mut inputs) = self.next_inputs();
+            let Some(first) = inputs.next() else { return };
+            let Input { mut stdin, mut environment } = first;
+            inputs.for_each(|input| stdin.extend_from_slice(&input.stdin));
+            if self.batch.is_some() {
+                environment = environment_of_batch(&topic.to_string());
+            }
+            self.busy.extend(deliveries.iter().map(|delivery| delivery.lane).filter(|_| self.is_ordered));
+            self.running.insert(self.next, deliveries);
+            self.runner.start(Task { token: self.next, stdin, environment });
+            self.next += 1;
+        }
+    }
+
+    /// What the next command is for: what has waited longest, of lanes that no other command is for.
+    fn next_inputs(&mut self) -> (Vec<Delivery>, impl Iterator<Item = Input> + use<>) {
+        let most = self.batch.unwrap_or(1);
+        let (mut deliveries, mut inputs) = (Vec::new(), Vec::new());
         let mut index = 0;
-        while index < self.queue.len() && !self.runner.is_full() {
-            let lane = self.queue[index].0.lane;
-            if self.is_ordered && !self.busy.insert(lane) {
+        while index < self.queue.len() && deliveries.len() < most {
+            if self.busy.contains(&self.queue[index].0.lane) {
                 index += 1;
                 continue;
             }
-            let (delivery, task) = self.queue.remove(index).expect("inside the queue");
-            self.running.insert(task.token, delivery);
-            self.runner.start(task);
+            let (delivery, input) = self.queue.remove(index).expect("inside the queue");
+            deliveries.push(delivery);
+            inputs.push(input);
         }
+        (deliveries, inputs.into_iter())
     }
 
     /// Does what the commands' ends say.
@@ -122,22 +157,26 @@ impl Work {
         let mut acks: Vec<Receipt> = Vec::new();
         let mut lost: HashSet<Lane> = HashSet::new();
         for Finished { token, verdict } in finished {
-            let Some(delivery) = self.running.remove(&token) else { continue };
-            self.busy.remove(&delivery.lane);
-            let receipt = delivery.receipt();
+            let Some(deliveries) = self.running.remove(&token) else { continue };
+            for delivery in &deliveries {
+                self.busy.remove(&delivery.lane);
+            }
+            let receipts: Vec<Receipt> = deliveries.iter().map(Delivery::receipt).collect();
             let (counted, reason) = match verdict {
                 Verdict::Acked => {
-                    acks.push(receipt);
+                    acks.extend(receipts);
                     continue;
                 }
                 Verdict::AckedAndStop => {
-                    acks.push(receipt);
+                    acks.extend(receipts);
                     self.is_stopping = true;
                     continue;
                 }
                 Verdict::DeadLetter { reason } => {
-                    let is_dead = session.consumer.bury(&receipt, reason.as_bytes()).in_topic(topic)?;
-                    session.dead += u64::from(is_dead);
+                    for receipt in &receipts {
+                        let is_dead = session.consumer.bury(receipt, reason.as_bytes()).in_topic(topic)?;
+                        session.dead += u64::from(is_dead);
+                    }
                     continue;
                 }
                 Verdict::CannotStart { why } => {
@@ -149,8 +188,8 @@ impl Work {
                 Verdict::Failed { how } => (true, how),
                 Verdict::TimedOut => (true, "ran for longer than --exec-timeout".to_owned()),
             };
-            session.dead += session.consumer.nack(&[receipt], counted, None, reason.as_bytes()).in_topic(topic)?;
-            lost.insert(delivery.lane);
+            session.dead += session.consumer.nack(&receipts, counted, None, reason.as_bytes()).in_topic(topic)?;
+            lost.extend(deliveries.iter().map(|delivery| delivery.lane));
         }
         if self.is_ordered {
             // What was taken behind it was given back with it, and comes again in order.

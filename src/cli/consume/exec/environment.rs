@@ -51,6 +51,12 @@ pub(crate) fn environment<'a>(
     variables
 }
 
+/// The variables of a command that works on many records: those tell of themselves.
+pub(crate) fn environment_of_batch(topic: &str) -> Vec<(OsString, OsString)> {
+    let [topic_name, ..] = NAMES;
+    vec![(topic_name.into(), topic.into())]
+}
+
 /// A character that is no ASCII letter or digit becomes one `_`, so the name holds neither `=` nor NUL.
 fn header_name(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);

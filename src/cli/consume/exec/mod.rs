@@ -15,7 +15,7 @@ mod verdict;
 
 use std::ffi::OsString;
 
-pub(crate) use environment::environment;
+pub(crate) use environment::{environment, environment_of_batch};
 pub(crate) use runner::Runner;
 pub(crate) use verdict::Verdict;
 
