@@ -151,7 +151,7 @@ impl Journal {
         };
         events.iter().for_each(|event| self.state.apply(event));
         self.bytes += packed.length();
-        self.reader.skip_own(appended.end_place());
+        self.reader.go_to(appended.end_place());
         Ok(Some(appended.end_place()))
     }
 

@@ -47,7 +47,7 @@ impl Runs {
     }
 
     /// Every offset, rising.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Offset> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Offset> + Clone {
         self.runs.iter().flat_map(|run| run.clone().map(Offset))
     }
 

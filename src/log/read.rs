@@ -79,6 +79,8 @@ pub struct LogReader {
     generation: Option<u64>,
     set: Vec<Offset>,
     current: Option<Window>,
+    /// The place is ahead of `current`, perhaps by far.
+    is_ahead: bool,
     all_frames: bool,
 }
 
@@ -94,7 +96,7 @@ impl LogReader {
     /// A reader that begins at `from`, an offset of `epoch`.
     #[must_use]
     pub fn new(from: Offset, epoch: Epoch) -> LogReader {
-        LogReader { next: from, epoch, generation: None, set: Vec::new(), current: None, all_frames: false }
+        LogReader { next: from, epoch, generation: None, set: Vec::new(), current: None, is_ahead: false, all_frames: false }
     }
 
     /// A reader that is handed control frames and holes too.
@@ -114,12 +116,13 @@ impl LogReader {
         Place { offset, epoch: self.epoch }
     }
 
-    /// Goes elsewhere.
+    /// Goes elsewhere. Going forward costs little: the segment stays open.
     pub fn seek(&mut self, from: Offset) {
-        if from != self.next {
-            self.next = from;
+        if self.current.as_ref().is_some_and(|current| from < current.expected) {
             self.current = None;
         }
+        self.is_ahead |= from > self.next;
+        self.next = from;
     }
 
     /// Goes to a place that was made in the current epoch of the log.
@@ -128,21 +131,6 @@ impl LogReader {
             self.seek(place.offset);
         } else {
             *self = LogReader::new(place.offset, place.epoch);
-        }
-    }
-
-    /// Passes what was just appended right at this reader's place, up to its end.
-    pub fn skip_own(&mut self, end: Place) {
-        if end.epoch == self.epoch {
-            self.next = end.offset;
-            if let Some(current) = &mut self.current
-                && current.expected < end.offset
-            {
-                self.current = None;
-            }
-        } else {
-            self.seek(end.offset);
-            self.epoch = end.epoch;
         }
     }
 
@@ -189,7 +177,7 @@ impl LogReader {
         self.refresh(log)?;
         if self.current.is_none() {
             match self.locate(log, self.next)? {
-                Ok(current) => self.current = Some(current),
+                Ok(current) => (self.current, self.is_ahead) = (Some(current), false),
                 // Removed since the log start was read.
                 Err(_) if self.next < log.log_start() && !self.all_frames => return Ok(Advance::Again),
                 Err(gap) => return Ok(self.pass(gap, until)),
@@ -222,8 +210,14 @@ impl LogReader {
             self.next = end.max(from);
             return Ok(Advance::Frame { position, length, from, until });
         }
+        let is_ahead = std::mem::take(&mut self.is_ahead);
         match header.kind {
-            _ if end <= from => Ok(Advance::Again),
+            _ if end <= from => {
+                if is_ahead {
+                    self.approach(log)?;
+                }
+                Ok(Advance::Again)
+            }
             FrameKind::Records => {
                 self.next = end.min(until);
                 Ok(Advance::Frame { position, length, from, until })
@@ -353,7 +347,7 @@ impl LogReader {
 
     /// Finds the frame that holds `offset`.
     fn locate(&mut self, log: &Log, offset: Offset) -> Result<Result<Window, LogGap>> {
-        let (mut current, base) = loop {
+        let mut current = loop {
             let count = self.count_until(log, offset)?;
             let Some(&base) = self.set[..count].last() else {
                 let until = self.set.first().copied().unwrap_or(Offset(u64::MAX));
@@ -366,7 +360,7 @@ impl LogReader {
                     // A file of another topic, or of an earlier life of this one.
                     self.set.retain(|other| *other != base);
                 }
-                Ok(current) => break (current, base),
+                Ok(current) => break current,
                 Err(Error::Damaged { path, position, what }) => {
                     let until = self.set.get(count).copied().unwrap_or(Offset(u64::MAX));
                     let reason = GapReason::Damaged { path, position, what };
@@ -382,14 +376,20 @@ impl LogReader {
                 Err(error) => return Err(error),
             }
         };
-        let entries = index::load(&log.dir, base)?;
-        for entry in index::before_offset(&entries, offset).take(INDEX_TRIES) {
-            if current.is_frame(entry.position, entry.base)? {
-                (current.position, current.expected) = (entry.position, entry.base);
-                break;
+        skip_towards(log, &mut current, offset)?;
+        Ok(Ok(current))
+    }
+
+    /// Leaves out what lies between the current frame and the place, as far as the index tells.
+    fn approach(&mut self, log: &Log) -> Result<()> {
+        let count = self.count_until(log, self.next)?;
+        match &mut self.current {
+            Some(current) if self.set[..count].last() == Some(&current.segment.base) => skip_towards(log, current, self.next),
+            _ => {
+                self.current = None;
+                Ok(())
             }
         }
-        Ok(Ok(current))
     }
 
     /// How many segments begin at or below `offset`.
@@ -437,6 +437,20 @@ impl LogReader {
             }
         }
     }
+}
+
+/// Moves a window forward to a frame not far before `offset`, an offset of its segment.
+fn skip_towards(log: &Log, window: &mut Window, offset: Offset) -> Result<()> {
+    let entries = index::load(&log.dir, window.segment.base)?;
+    let expected = window.expected;
+    let ahead = index::before_offset(&entries, offset).take_while(|entry| entry.base > expected);
+    for entry in ahead.take(INDEX_TRIES) {
+        if window.is_frame(entry.position, entry.base)? {
+            (window.position, window.expected) = (entry.position, entry.base);
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl LogGap {

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod ahead;
 mod open_group;
 
 pub use open_group::{OpenGroup, create_group};
 
+use self::ahead::Ahead;
 use super::Flusher;
 use super::dead_letters::dead_letter_topic;
 use super::group::{self, Delivery, Fresh, GroupState, Nack, Receipt, Take};
@@ -28,8 +30,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(40);
 const BEAT_EVERY: Duration = Duration::from_secs(3);
 /// A consumer whose process lives and says nothing for longer than this has its lanes taken away.
 const SESSION_MS: u64 = 10_000;
-/// So many records are looked at for those of one's own lanes at a time.
-const STRETCH: usize = 16_384;
 
 /// One consumer at work.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ pub struct GroupMember<'s> {
     name: Vec<u8>,
     me: ConsumerId,
     manner: Manner,
+    ahead: Ahead,
     reader: LogReader,
-    offered: Vec<(Offset, Lane)>,
     scratch: Vec<u8>,
     pub(super) looked: Option<Instant>,
     beaten: Instant,
@@ -87,15 +87,16 @@ impl<'s> GroupMember<'s> {
         let members = Members::open(group.journal.files())?;
         let made_up = || format!("{}-{:08x}", std::process::id(), u32::from_le_bytes(random())).into_bytes();
         let name = how.name.map_or_else(made_up, <[u8]>::to_vec);
+        let start = Place { offset: group.topic.log().log_start(), epoch: group.topic.log().epoch() };
         let mut member = GroupMember {
-            reader: LogReader::new(group.topic.log().log_start(), group.topic.log().epoch()),
+            ahead: Ahead::new(start),
+            reader: LogReader::new(start.offset, start.epoch),
             group,
             flusher,
             members,
             name,
             me: ConsumerId::FIRST,
             manner: Manner { is_passing: how.name.is_none(), is_manual: how.is_manual },
-            offered: Vec::new(),
             scratch: Vec::new(),
             looked: None,
             beaten: Instant::now(),
@@ -140,19 +141,16 @@ impl<'s> GroupMember<'s> {
         self.look_after_others()?;
         self.group.topic.settings()?;
         let until = self.group.topic.log().high_watermark();
-        let stretch = self.read_ahead(count, until)?;
-        let offered = std::mem::take(&mut self.offered);
-        let me = self.me;
+        let has_read = self.read_ahead(count, until)?;
+        let (me, ahead) = (self.me, &self.ahead);
         let taken = self.group.decide(|state, now| {
-            let fresh = match stretch {
-                None => Fresh::Below { until },
-                Some((from, to)) => Fresh::Read { from, to, records: &offered },
+            let fresh = match has_read {
+                false => Fresh::Below { until },
+                true => ahead.offer(state.committed().epoch),
             };
             let mut taken = group::take(state, &Take { consumer: me, count, no_ack, fresh }, now);
             (std::mem::take(&mut taken.events), taken)
-        });
-        self.offered = offered;
-        let taken = taken?;
+        })?;
         let mut handed = Handed { deliveries: taken.deliveries, ..Handed::default() };
         for key in taken.exhausted {
             handed.dead += u64::from(self.bury(key, None, b"all attempts failed")?);
@@ -164,35 +162,18 @@ impl<'s> GroupMember<'s> {
     }
 
     /// In a group of order `key`: reads on from where this consumer's lanes stand, until there is
-    /// enough for it.
-    fn read_ahead(&mut self, count: usize, until: Offset) -> Result<Option<(Offset, Offset)>> {
+    /// enough for it. Whether the group is one.
+    fn read_ahead(&mut self, count: usize, until: Offset) -> Result<bool> {
         self.group.journal.catch_up()?;
         let state = self.group.journal.state();
         if state.settings().order != Order::Key {
-            return Ok(None);
+            return Ok(false);
         }
-        self.offered.clear();
-        let Some(from) = state.read_from(self.me).filter(|from| *from < until) else { return Ok(Some((until, until))) };
+        let from = state.read_from(self.me).filter(|from| *from < until).unwrap_or(until);
         let mut own = vec![false; usize::from(Lane::COUNT)];
         group::lanes_of(state, self.me).iter().for_each(|lane| own[lane.index()] = true);
-        self.reader.go_to(Place { offset: from, epoch: self.group.topic.log().epoch() });
-        let (mut mine, mut to) = (0, from);
-        while mine < count && self.offered.len() < STRETCH && to < until {
-            match self.reader.step(self.group.topic.log(), until)? {
-                Step::CaughtUp => break,
-                Step::Gap(gap) => to = to.max(gap.until),
-                Step::Frame { frame, from, until } => {
-                    let Ok(records) = frame.records_in(&mut self.scratch, from, until) else { continue };
-                    to = records.end_offset();
-                    for record in records.flatten() {
-                        let lane = group::lane_of(record.key(), record.offset);
-                        mine += usize::from(own[lane.index()]);
-                        self.offered.push((record.offset, lane));
-                    }
-                }
-            }
-        }
-        Ok(Some((from, to)))
+        self.ahead.read(self.group.topic.log(), from, until, |lane| own[lane.index()], count)?;
+        Ok(true)
     }
 
     /// Reads what was delivered. An entry whose record there is no more is settled.
@@ -208,7 +189,10 @@ impl<'s> GroupMember<'s> {
             let mut left = &wanted[..];
             let offset_of = |index: usize| handed.deliveries[index].key.offset;
             let Some(last) = wanted.last().map(|index| offset_of(*index)) else { continue };
-            let mut reader = LogReader::new(offset_of(wanted[0]), topic.log().epoch());
+            let begin = Place { offset: offset_of(wanted[0]), epoch: topic.log().epoch() };
+            let mut letters = LogReader::new(begin.offset, begin.epoch);
+            let reader = if source == Source::Topic { &mut self.reader } else { &mut letters };
+            reader.go_to(begin);
             while let Some(&next) = left.first() {
                 if reader.place().offset < offset_of(next) {
                     reader.seek(offset_of(next));

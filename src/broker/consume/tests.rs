@@ -266,3 +266,41 @@ fn one_process_at_a_time_has_a_consumers_name() {
     let mut again = join(&store, &flusher, "a");
     assert!(again.ack(&receipts(&held)).expect("acks").is_empty(), "it is the same consumer");
 }
+
+#[test]
+fn a_reader_that_goes_about_reads_what_a_new_one_does() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path(), &Clock::system());
+    let mut overrides = Overrides::default();
+    // Segments that have an index, and several of them.
+    overrides.set("segment-bytes", "1MiB").expect("legal");
+    store.create_topic(&topic(), &overrides, false).expect("made");
+    let flusher = Flusher::default();
+    let level = Level { durability: None, create: false };
+    let mut publisher = TopicPublisher::open(&store, &flusher, &topic(), level, Job::new()).expect("opens");
+    let count = 4000;
+    let mut batch = BatchBuilder::new();
+    for number in 0..count {
+        batch.push_value(format!("{number:>1000}").as_bytes());
+        if number % 37 == 36 || number == count - 1 {
+            publisher.publish(&batch.batch(), None).expect("publishes");
+            batch.clear();
+        }
+    }
+    let opened = store.topic(&topic(), Mode::Read, &Job::new()).expect("there");
+    let (log, mut scratch) = (opened.log(), Vec::new());
+    let mut first = |reader: &mut LogReader, from: u64| {
+        let Step::Frame { frame, from, until } = reader.step(log, Offset(count)).expect("reads") else { panic!("{from}") };
+        let record = frame.records_in(&mut scratch, from, until).expect("whole").flatten().next().expect("one");
+        (record.offset, record.value().map(<[u8]>::to_vec))
+    };
+    let mut reader = LogReader::new(Offset::ZERO, log.epoch());
+    for step in 0..2000u64 {
+        // By a little and by far, on and back.
+        let from = if step % 3 == 0 { step * 1_103_515_245 % count } else { (reader.place().offset.0 + step % 50) % count };
+        reader.seek(Offset(from));
+        let found = first(&mut reader, from);
+        assert_eq!(found.0, Offset(from));
+        assert_eq!(found, first(&mut LogReader::new(Offset(from), log.epoch()), from));
+    }
+}

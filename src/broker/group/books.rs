@@ -1,7 +1,7 @@
 //! What is kept about pending entries so that nobody has to search them: per consumer, per lane, by
 //! time. All of it follows from the entries, and is rebuilt from them when a checkpoint is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,13 +75,34 @@ impl LaneState {
 /// The pending entries of a lane whose order is kept, and of dead letters tried again in it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct LaneWork {
-    pub(super) leased: BTreeSet<Offset>,
+    /// Rising. They come at the end and mostly go at the front.
+    leased: VecDeque<Offset>,
     /// All beyond the leased ones: they go out again in this order, and before anything new.
     pub(super) waiting: BTreeSet<Offset>,
     dead_letters_leased: u32,
 }
 
 impl LaneWork {
+    fn lease(&mut self, offset: Offset) {
+        let place = match self.leased.back() {
+            Some(last) if *last >= offset => self.leased.partition_point(|other| *other < offset),
+            _ => self.leased.len(),
+        };
+        self.leased.insert(place, offset);
+    }
+
+    fn end_lease(&mut self, offset: Offset) {
+        if let Ok(place) = self.leased.binary_search(&offset) {
+            self.leased.remove(place);
+        }
+    }
+
+    /// What is leased at or behind an offset.
+    pub(super) fn leased_from(&self, offset: Offset) -> Vec<Offset> {
+        let first = self.leased.partition_point(|other| *other < offset);
+        self.leased.range(first..).copied().collect()
+    }
+
     pub(super) fn is_leased(&self) -> bool {
         !self.leased.is_empty() || self.dead_letters_leased > 0
     }
@@ -150,9 +171,7 @@ impl Books {
             && let Some(work) = self.work.get_mut(entry.lane.index())
         {
             match key.source {
-                Source::Topic => {
-                    work.leased.insert(key.offset);
-                }
+                Source::Topic => work.lease(key.offset),
                 Source::DeadLetter => work.dead_letters_leased += 1,
             }
         }
@@ -169,9 +188,7 @@ impl Books {
             && let Some(work) = self.work.get_mut(entry.lane.index())
         {
             match key.source {
-                Source::Topic => {
-                    work.leased.remove(&key.offset);
-                }
+                Source::Topic => work.end_lease(key.offset),
                 Source::DeadLetter => work.dead_letters_leased = work.dead_letters_leased.saturating_sub(1),
             }
         }

@@ -1,6 +1,7 @@
 //! `state = fold(events)`: what each event does to the state. It never fails, whatever it is told:
 //! that an event may happen is for the decisions to see to.
 
+use std::iter::once;
 use std::ops::Range;
 
 use super::books::{Consumer, LaneState, LaneWork};
@@ -46,7 +47,7 @@ impl GroupState {
             }
             GroupEvent::Dead { entry } => {
                 if self.intents.contains_key(entry) {
-                    self.take_out(entry.source, entry.offset..entry.offset.plus(1));
+                    self.take_out(entry.source, once(entry.offset..entry.offset.plus(1)));
                     self.counters.dead += 1;
                 }
             }
@@ -57,15 +58,13 @@ impl GroupState {
             GroupEvent::Resumed => self.settings.paused = false,
             GroupEvent::Clamped { to, epoch } => self.clamp(*to, *epoch),
             GroupEvent::Expired { below } => {
-                self.counters.expired += self.take_out(Source::Topic, Offset::ZERO..*below);
+                self.counters.expired += self.take_out(Source::Topic, once(Offset::ZERO..*below));
                 self.move_cursors(|cursor| cursor.max(*below));
             }
             GroupEvent::Revived { offset, lane, at } => self.revive(*offset, *lane, *at),
             GroupEvent::Dropped { letters } => {
-                for run in letters.runs() {
-                    self.take_out(Source::DeadLetter, run.clone());
-                    self.letters.settle(run);
-                }
+                self.take_out(Source::DeadLetter, letters.runs());
+                letters.runs().for_each(|run| self.letters.settle(run));
             }
             GroupEvent::LettersIn { topic } => self.find_letters_in(*topic),
         }
@@ -75,8 +74,8 @@ impl GroupState {
     fn configure(&mut self, settings: &GroupSettings) {
         if settings.order != self.settings.order {
             let committed = self.committed().offset;
-            self.take_out(Source::Topic, ALL);
-            self.take_out(Source::DeadLetter, ALL);
+            self.take_out(Source::Topic, once(ALL));
+            self.take_out(Source::DeadLetter, once(ALL));
             let count = lane_count(settings.order);
             self.books.is_ordered = settings.order != Order::None;
             self.books.lanes = vec![LaneState::at(committed); count];
@@ -108,7 +107,7 @@ impl GroupState {
 
     fn remove(&mut self, id: ConsumerId) {
         for key in self.leased_to(id) {
-            self.counters.acked += self.take_out(key.source, key.offset..key.offset.plus(1));
+            self.counters.acked += self.take_out(key.source, once(key.offset..key.offset.plus(1)));
         }
         for lane in &mut self.books.lanes {
             lane.owner = lane.owner.filter(|owner| *owner != id);
@@ -151,26 +150,25 @@ impl GroupState {
         if lanes.is_empty() {
             for run in offsets.runs() {
                 self.move_cursor(Lane::ONLY, run.end);
-                if settled {
-                    self.take_out(Source::Topic, run);
-                } else if run.start >= self.topic.end() && !self.books.is_ordered {
+                if !settled && run.start >= self.topic.end() && !self.books.is_ordered {
                     self.books.count_leases(consumer, run.end.since(run.start), at);
                     self.topic.push_run(run, entry);
-                } else {
-                    (run.start.0..run.end.0).for_each(|offset| self.put(EntryKey::topic(Offset(offset)), entry));
+                } else if !settled {
+                    self.put_all((run.start.0..run.end.0).map(|offset| (Offset(offset), entry)));
                 }
             }
-            return;
-        }
-        for (offset, lane) in offsets.iter().zip(lanes) {
+        } else {
             // A lane that there is not can only come from another program's mistake.
-            let lane = if lane.index() < self.books.lanes.len() { *lane } else { Lane::ONLY };
-            self.move_cursor(lane, offset.plus(1));
-            if settled {
-                self.take_out(Source::Topic, offset..offset.plus(1));
-            } else {
-                self.put(EntryKey::topic(offset), Entry { lane, ..entry });
+            let count = self.books.lanes.len();
+            let lanes = lanes.iter().map(move |lane| if lane.index() < count { *lane } else { Lane::ONLY });
+            let entries = offsets.iter().zip(lanes);
+            entries.clone().for_each(|(offset, lane)| self.move_cursor(lane, offset.plus(1)));
+            if !settled {
+                self.put_all(entries.map(|(offset, lane)| (offset, Entry { lane, ..entry })));
             }
+        }
+        if settled {
+            self.take_out(Source::Topic, offsets.runs());
         }
     }
 
@@ -212,9 +210,7 @@ impl GroupState {
 
     fn ack(&mut self, at: TimestampMs, entries: &Entries) {
         for source in [Source::Topic, Source::DeadLetter] {
-            for run in entries.of(source).runs() {
-                self.counters.acked += self.take_out(source, run);
-            }
+            self.counters.acked += self.take_out(source, entries.of(source).runs());
         }
         self.counters.acked_at = Some(at);
     }
@@ -226,8 +222,7 @@ impl GroupState {
             return;
         }
         let Some(work) = self.books.work.get(lane.index()) else { return };
-        let behind: Vec<Offset> = work.leased.range(key.offset..).copied().collect();
-        for offset in behind {
+        for offset in work.leased_from(key.offset) {
             self.give_back(EntryKey::topic(offset), at, 0, false);
         }
     }
@@ -269,7 +264,7 @@ impl GroupState {
 
     fn seek(&mut self, to: Offset, epoch: Epoch, keep_pending: bool, entries_read: Option<u64>) {
         if !keep_pending {
-            self.take_out(Source::Topic, ALL);
+            self.take_out(Source::Topic, once(ALL));
         }
         self.move_cursors(|_| to);
         self.epoch = epoch;
@@ -277,7 +272,7 @@ impl GroupState {
     }
 
     fn clamp(&mut self, to: Offset, epoch: Epoch) {
-        self.counters.expired += self.take_out(Source::Topic, to..ALL.end);
+        self.counters.expired += self.take_out(Source::Topic, once(to..ALL.end));
         if self.books.lanes.iter().any(|lane| lane.cursor > to) {
             self.counters.entries_read = None;
         }
@@ -300,7 +295,7 @@ impl GroupState {
 
     fn find_letters_in(&mut self, topic: Incarnation) {
         if self.letters.topic().is_some_and(|known| known != topic) {
-            self.counters.expired += self.take_out(Source::DeadLetter, ALL);
+            self.counters.expired += self.take_out(Source::DeadLetter, once(ALL));
             // Whatever lies in the new topic may be the copy.
             self.intents.values_mut().for_each(|intent| intent.dead_letter_end = Offset::ZERO);
         }
@@ -320,14 +315,30 @@ impl GroupState {
         self.books.hand_over(entry.lane);
     }
 
+    /// Puts entries of the topic, which rise, in their places.
+    fn put_all(&mut self, entries: impl Iterator<Item = (Offset, Entry)> + Clone) {
+        let GroupState { topic, intents, books, .. } = self;
+        topic.insert_all(entries.clone(), |offset, before| {
+            let key = EntryKey::topic(offset);
+            if before.hold == Hold::Dying {
+                intents.remove(&key);
+            }
+            books.leave(key, &before);
+        });
+        for (offset, entry) in entries {
+            books.enter(EntryKey::topic(offset), &entry);
+            books.hand_over(entry.lane);
+        }
+    }
+
     /// Takes pending entries out, and says how many there were.
-    fn take_out(&mut self, source: Source, run: Range<Offset>) -> u64 {
+    fn take_out(&mut self, source: Source, runs: impl Iterator<Item = Range<Offset>>) -> u64 {
         let mut count = 0;
         let pending = match source {
             Source::Topic => &mut self.topic,
             Source::DeadLetter => &mut self.dead_letter,
         };
-        pending.remove_run(run, |offset, entry| {
+        pending.remove_runs(runs, |offset, entry| {
             let key = EntryKey { source, offset };
             if entry.hold == Hold::Dying {
                 self.intents.remove(&key);

@@ -145,15 +145,7 @@ impl Pending {
             self.push_run(offset..offset.plus(1), entry);
             return None;
         }
-        let key = match self.blocks.range(..=offset.0).next_back() {
-            Some((key, _)) => *key,
-            // It lies below all: the first block takes it, under a lower bound that holds.
-            None => {
-                let (_, block) = self.blocks.pop_first()?;
-                self.blocks.insert(offset.0, block);
-                offset.0
-            }
-        };
+        let key = self.block_of(offset);
         let block = self.blocks.get_mut(&key)?;
         let slot = Slot { offset: offset.0, entry };
         match find(block, offset.0) {
@@ -170,26 +162,86 @@ impl Pending {
         }
     }
 
-    /// Takes out all entries of `run`, rising.
-    pub(super) fn remove_run(&mut self, run: Range<Offset>, mut gone: impl FnMut(Offset, Entry)) {
-        let first = self.blocks.range(..=run.start.0).next_back().map_or(run.start.0, |(key, _)| *key);
-        let mut last = first;
-        let mut next = first;
-        while next < run.end.0
-            && let Some((&key, block)) = self.blocks.range_mut(next..run.end.0).next()
-        {
-            let place = |offset| find(block, offset).unwrap_or_else(|index| index);
-            let part = place(run.start.0)..place(run.end.0);
-            self.count -= part.len();
-            block.drain(part).for_each(|slot| gone(Offset(slot.offset), slot.entry));
+    /// The block in which an offset below the end has its place.
+    fn block_of(&mut self, offset: Offset) -> u64 {
+        if let Some((key, _)) = self.blocks.range(..=offset.0).next_back() {
+            return *key;
+        }
+        // It lies below all: the first block takes it, under a lower bound that holds.
+        if let Some((_, block)) = self.blocks.pop_first() {
+            self.blocks.insert(offset.0, block);
+        }
+        offset.0
+    }
+
+    /// Puts entries in their places, which rise; those that were there are handed to `gone`.
+    pub(super) fn insert_all(&mut self, entries: impl Iterator<Item = (Offset, Entry)>, mut gone: impl FnMut(Offset, Entry)) {
+        let mut entries = entries.map(|(offset, entry)| Slot { offset: offset.0, entry }).peekable();
+        let mut merged = Vec::new();
+        while let Some(first) = entries.peek().copied() {
+            let from = Offset(first.offset);
+            if from >= self.end() {
+                self.push_run(from..from.plus(1), first.entry);
+                entries.next();
+                continue;
+            }
+            // All that goes into the same block is merged with it at once.
+            let key = self.block_of(from);
+            let end = self.blocks.range(key + 1..).next().map_or(self.end().0, |(next, _)| *next);
+            let block = self.blocks.remove(&key).unwrap_or_default();
+            self.count -= block.len();
+            let mut slots = block.into_iter().peekable();
+            while let Some(new) = entries.next_if(|new| new.offset < end) {
+                merged.extend(std::iter::from_fn(|| slots.next_if(|slot| slot.offset < new.offset)));
+                if let Some(old) = slots.next_if(|slot| slot.offset == new.offset) {
+                    gone(Offset(old.offset), old.entry);
+                }
+                merged.push(new);
+            }
+            merged.extend(slots);
+            self.count += merged.len();
+            let parts = merged.len().div_ceil(BLOCK_SLOTS);
+            for (index, part) in merged.chunks(merged.len().div_ceil(parts)).enumerate() {
+                self.blocks.insert(if index == 0 { key } else { part[0].offset }, part.to_vec());
+            }
+            merged.clear();
+        }
+    }
+
+    /// Takes out all entries of `runs`, which rise.
+    pub(super) fn remove_runs(&mut self, runs: impl Iterator<Item = Range<Offset>>, mut gone: impl FnMut(Offset, Entry)) {
+        let mut runs = runs.peekable();
+        // Everything below is done.
+        let mut next = 0;
+        loop {
+            while runs.next_if(|run| run.end.0 <= next).is_some() {}
+            let Some(start) = runs.peek().map(|run| run.start.0.max(next)) else { return };
+            let below = self.blocks.range(..=start).next_back().map(|(key, _)| *key);
+            let mut from_here = self.blocks.range_mut(below.unwrap_or(start)..);
+            let Some((&key, block)) = from_here.next() else { return };
+            next = from_here.next().map_or(u64::MAX, |(key, _)| *key);
+            let (mut kept, mut seen) = (0, 0);
+            while let Some(run) = runs.peek().filter(|run| run.start.0 < next) {
+                let place = |offset: u64| seen + find(&block[seen..], offset).unwrap_or_else(|index| index);
+                let part = place(run.start.0)..place(run.end.0);
+                block[part.clone()].iter().for_each(|slot| gone(Offset(slot.offset), slot.entry));
+                self.count -= part.len();
+                block.copy_within(seen..part.start, kept);
+                kept += part.start - seen;
+                seen = part.end;
+                if run.end.0 > next {
+                    break;
+                }
+                runs.next();
+            }
+            block.copy_within(seen.., kept);
+            block.truncate(kept + block.len() - seen);
             if block.is_empty() {
                 self.blocks.remove(&key);
+            } else {
+                self.tidy(key);
             }
-            (last, next) = (key, key + 1);
         }
-        // Only now, so that no slot moves into a block that is done with.
-        self.tidy(last);
-        self.tidy(first);
     }
 
     /// After slots went: a thin block gives memory back, and joins a thin neighbour.
@@ -281,6 +333,8 @@ impl<'de> Deserialize<'de> for Pending {
 
 #[cfg(test)]
 mod tests {
+    use std::iter::once;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -291,10 +345,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn group_pending_is_a_sorted_map(steps in proptest::collection::vec((0u8..4, 0u64..2000, 1u64..300), 0..120)) {
+        fn group_pending_is_a_sorted_map(
+            steps in proptest::collection::vec((0u8..5, 0u64..2000, 1u64..300, 1usize..70), 0..120),
+        ) {
             let mut pending = Pending::default();
             let mut model = BTreeMap::new();
-            for (index, (kind, at, count)) in steps.into_iter().enumerate() {
+            for (index, (kind, at, count, stride)) in steps.into_iter().enumerate() {
                 let entry = entry(index as u32);
                 match kind {
                     0 => {
@@ -305,15 +361,26 @@ mod tests {
                     1 => prop_assert_eq!(pending.insert(Offset(at), entry), model.insert(at, entry)),
                     2 => {
                         let mut gone = None;
-                        pending.remove_run(Offset(at)..Offset(at + 1), |_, entry| gone = Some(entry));
+                        pending.remove_runs(once(Offset(at)..Offset(at + 1)), |_, entry| gone = Some(entry));
                         prop_assert_eq!(gone, model.remove(&at));
+                    }
+                    3 => {
+                        let mut gone = Vec::new();
+                        let rising = (at..at + count).step_by(stride).map(|offset| (Offset(offset), entry));
+                        pending.insert_all(rising, |offset, entry| gone.push((offset.0, entry)));
+                        let offsets = (at..at + count).step_by(stride);
+                        let was: Vec<_> = offsets.filter_map(|offset| Some((offset, model.insert(offset, entry)?))).collect();
+                        prop_assert_eq!(gone, was);
                     }
                     _ => {
                         let mut gone = Vec::new();
-                        pending.remove_run(Offset(at)..Offset(at + count), |offset, entry| gone.push((offset.0, entry)));
-                        let wanted: Vec<_> = model.range(at..at + count).map(|(offset, entry)| (*offset, *entry)).collect();
-                        model.retain(|offset, _| !(at..at + count).contains(offset));
-                        prop_assert_eq!(gone, wanted);
+                        let runs = (at..at + count).step_by(2 * stride);
+                        let runs: Vec<_> = runs.map(|start| start..start + stride as u64).collect();
+                        let rising = runs.iter().map(|run| Offset(run.start)..Offset(run.end));
+                        pending.remove_runs(rising, |offset, entry| gone.push((offset.0, entry)));
+                        let (out, kept) = model.into_iter().partition(|(offset, _)| runs.iter().any(|run| run.contains(offset)));
+                        model = kept;
+                        prop_assert!(gone.into_iter().eq(BTreeMap::into_iter(out)));
                     }
                 }
                 prop_assert_eq!(pending.len(), model.len());
@@ -337,7 +404,7 @@ mod tests {
         assert!(bytes(&pending) < 43_000_000, "{}", bytes(&pending));
         // What is left of many more gives its memory back.
         for offset in (0..1_000_000).filter(|offset| offset % 100 != 0) {
-            pending.remove_run(Offset(offset)..Offset(offset + 1), |_, _| {});
+            pending.remove_runs(once(Offset(offset)..Offset(offset + 1)), |_, _| {});
         }
         assert_eq!(pending.len(), 10_000);
         assert!(bytes(&pending) < 10_000 * 200, "{}", bytes(&pending));
