@@ -61,6 +61,9 @@ _drave() {
             drave__subcmd__generate,man)
                 cmd="drave__subcmd__generate__subcmd__man"
                 ;;
+            drave__subcmd__group,ack)
+                cmd="drave__subcmd__group__subcmd__ack"
+                ;;
             drave__subcmd__group,create)
                 cmd="drave__subcmd__group__subcmd__create"
                 ;;
@@ -69,6 +72,9 @@ _drave() {
                 ;;
             drave__subcmd__group,list)
                 cmd="drave__subcmd__group__subcmd__list"
+                ;;
+            drave__subcmd__group,nack)
+                cmd="drave__subcmd__group__subcmd__nack"
                 ;;
             drave__subcmd__group,pause)
                 cmd="drave__subcmd__group__subcmd__pause"
@@ -164,7 +170,7 @@ _drave() {
             return 0
             ;;
         drave__subcmd__consume)
-            opts="-g -n -0 -o -P -s -q -v -h --group --consumer --from --wait --drain --idle --no-ack --order --assign --lease --max-attempts --backoff --nul --json --format --exec --exec-timeout --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            opts="-g -n -0 -o -P -s -q -v -h --group --consumer --from --wait --drain --idle --no-ack --manual --order --assign --lease --max-attempts --backoff --nul --json --format --exec --batch --exec-timeout --store --quiet --verbose --color --timeout --unsafe-fs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -227,6 +233,10 @@ _drave() {
                     return 0
                     ;;
                 -P)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --batch)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -568,8 +578,38 @@ _drave() {
             return 0
             ;;
         drave__subcmd__group)
-            opts="-s -q -v -h --store --quiet --verbose --color --timeout --unsafe-fs --help create set seek pause resume delete list show"
+            opts="-s -q -v -h --store --quiet --verbose --color --timeout --unsafe-fs --help create set seek pause resume delete list show ack nack"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        drave__subcmd__group__subcmd__ack)
+            opts="-s -q -v -h --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -668,6 +708,44 @@ _drave() {
                 return 0
             fi
             case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        drave__subcmd__group__subcmd__nack)
+            opts="-s -q -v -h --delay --uncounted --dead --reason --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -124,6 +124,7 @@ complete -c drave -n "__fish_drave_using_subcommand consume" -l backoff -d 'The 
 complete -c drave -n "__fish_drave_using_subcommand consume" -s o -l format -d 'Print each record as FORMAT says, as \'%o %k %v\\n\'; see below' -r
 complete -c drave -n "__fish_drave_using_subcommand consume" -l exec -d 'Run CMD for each record, its value on stdin; all words that follow are CMD\'s' -r
 complete -c drave -n "__fish_drave_using_subcommand consume" -s P -d 'Run so many commands at once' -r
+complete -c drave -n "__fish_drave_using_subcommand consume" -l batch -d 'Give each command up to N records, as JSON objects a line on its stdin, with one verdict for all' -r
 complete -c drave -n "__fish_drave_using_subcommand consume" -l exec-timeout -d 'How long a command may run; then it gets TERM, and KILL after 5 s' -r
 complete -c drave -n "__fish_drave_using_subcommand consume" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand consume" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
@@ -133,29 +134,32 @@ complete -c drave -n "__fish_drave_using_subcommand consume" -l timeout -d 'An o
 complete -c drave -n "__fish_drave_using_subcommand consume" -l wait -d 'Wait for a topic that does not exist yet'
 complete -c drave -n "__fish_drave_using_subcommand consume" -l drain -d 'Stop once the group has settled all that is in the topic'
 complete -c drave -n "__fish_drave_using_subcommand consume" -l no-ack -d 'Settle each record by its delivery: at most once'
+complete -c drave -n "__fish_drave_using_subcommand consume" -l manual -d 'Print a receipt with each record, for group ack and nack: nothing is settled by printing it'
 complete -c drave -n "__fish_drave_using_subcommand consume" -s 0 -l nul -d 'End each value with NUL instead of a newline'
 complete -c drave -n "__fish_drave_using_subcommand consume" -l json -d 'Print each record as a JSON object on a line of its own'
 complete -c drave -n "__fish_drave_using_subcommand consume" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c drave -n "__fish_drave_using_subcommand consume" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand consume" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand consume" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -s q -l quiet -d 'Say nothing on stderr but errors'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -s h -l help -d 'Print help'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "create" -d 'Create a group'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "set" -d 'Change settings of a group'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "seek" -d 'Send a group to another place of its topic'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "pause" -d 'Name a group'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "resume" -d 'Name a group'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "delete" -d 'Delete a group: its place, and what is pending'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "list" -d 'List the groups of a topic'
-complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show" -f -a "show" -d 'Show the settings of a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -f -a "create" -d 'Create a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -f -a "set" -d 'Change settings of a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -f -a "seek" -d 'Send a group to another place of its topic'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -f -a "pause" -d 'Name a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -f -a "resume" -d 'Name a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -f -a "delete" -d 'Delete a group: its place, and what is pending'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -f -a "list" -d 'List the groups of a topic'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -f -a "show" -d 'Show the settings of a group'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -f -a "ack" -d 'Settle records that consume --manual printed'
+complete -c drave -n "__fish_drave_using_subcommand group; and not __fish_seen_subcommand_from create set seek pause resume delete list show ack nack" -f -a "nack" -d 'Give back records that consume --manual printed'
 complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -l from -d 'Where the group begins' -r
 complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from create" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
@@ -237,6 +241,28 @@ complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subco
 complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from ack" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from ack" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from ack" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from ack" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from ack" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from ack" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from ack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -l delay -d 'The pause before the next delivery, in place of the group\'s backoff' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -l reason -d 'Why, for the dead letter' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -l uncounted -d 'Do not count the attempt'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -l dead -d 'Dead-letter them now'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand group; and __fish_seen_subcommand_from nack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand dlq; and not __fish_seen_subcommand_from list retry drop" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::consume::GroupMember;
+use super::consume::GroupSettler;
 use super::dead_letters::{
     DLQ_ATTEMPTS, DLQ_GROUP, DLQ_ID, DLQ_INCARNATION, DLQ_OFFSET, DLQ_REASON, DLQ_RETRY_OF, DLQ_TIME, DLQ_TOPIC,
     dead_letter_topic,
@@ -22,8 +22,8 @@ use crate::ids::{Offset, TopicName};
 use crate::log::{LogReader, Step};
 use crate::store::Topic;
 
-impl GroupMember<'_> {
-    /// Moves an entry to the dead-letter topic: one that this consumer holds, or one that has had all
+impl GroupSettler<'_> {
+    /// Moves an entry to the dead-letter topic: one that a receipt is for, or one that has had all
     /// its attempts. `false` when somebody else was faster.
     pub fn bury(&mut self, key: EntryKey, lease: Option<group::Lease>, reason: &[u8]) -> Result<bool> {
         let name = dead_letter_topic(self.group.topic.name())?;

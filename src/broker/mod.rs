@@ -13,7 +13,7 @@ mod journal;
 mod members;
 mod publish;
 
-pub use consume::{GroupMember, Handed, Joining, OpenGroup, create_group};
+pub use consume::{GroupMember, GroupSettler, Handed, Joining, OpenGroup, create_group};
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
 pub use journal::Journal;

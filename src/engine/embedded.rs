@@ -9,7 +9,9 @@ use super::{
     Bounds, Consumer, Cursor, Engine, Feed, Gap, GapCause, GroupChange, GroupInfo, Joining, Next, PendingEntry, PublishOptions,
     Published, Publisher, Trimmed, Waker,
 };
-use crate::broker::{Fed, FeedWaker, Flusher, GroupMember, Level, OpenGroup, TopicFeed, TopicPublisher, create_group};
+use crate::broker::{
+    Fed, FeedWaker, Flusher, GroupMember, GroupSettler, Level, OpenGroup, TopicFeed, TopicPublisher, create_group,
+};
 use crate::codec::Batch;
 use crate::codec::group_event::GroupSettings;
 use crate::config::{Durability, Overrides, TopicSettings};
@@ -126,6 +128,10 @@ impl Engine for Embedded {
         let open = OpenGroup::open(&self.store, topic, group, Mode::Read, Job::new())?;
         embedded_group::pending(&open, self.store.clock().now(), each);
         Ok(())
+    }
+
+    fn settler(&self, topic: &TopicName, group: &GroupName, job: &Job) -> Result<Box<dyn super::Settler + '_>> {
+        Ok(Box::new(GroupSettler::open(&self.store, &self.flusher, topic, group, job.clone())?))
     }
 
     fn dead_letters(&self, topic: &TopicName, group: &GroupName, job: &Job) -> Result<Box<dyn super::DeadLetters + '_>> {

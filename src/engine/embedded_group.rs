@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::embedded::gap;
-use super::{Consumer, ConsumerInfo, Delivery, Gap, GroupInfo, GroupReceipt, Hold, PendingEntry, Receipt, Taken};
+use super::{
+    Consumer, ConsumerInfo, Delivery, Gap, GroupInfo, GroupReceipt, Hold, Nacked, PendingEntry, Receipt, Settler, Taken,
+};
 use crate::broker::dead_letters::{DeadLetter, DeadLetters};
-use crate::broker::{GroupMember, OpenGroup};
+use crate::broker::{GroupMember, GroupSettler, OpenGroup};
 use crate::codec::Record;
 use crate::codec::group_event::{EntryKey, Source};
 use crate::error::Result;
@@ -17,26 +19,51 @@ use crate::store::Store;
 /// A consumer waits no longer than this before it looks after the others.
 const WAIT_MAX: Duration = Duration::from_millis(50);
 
+impl Settler for GroupSettler<'_> {
+    fn tag(&self) -> u32 {
+        GroupSettler::tag(self)
+    }
+
+    fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
+        GroupSettler::ack(self, receipts)
+    }
+
+    fn nack(&mut self, receipts: &[Receipt], counted: bool, delay: Option<Duration>, reason: &[u8]) -> Result<Nacked> {
+        let delay_ms = delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+        let (late, dead) = GroupSettler::nack(self, receipts, counted, delay_ms, reason)?;
+        Ok(Nacked { late, dead })
+    }
+
+    fn bury(&mut self, receipt: &Receipt, reason: &[u8]) -> Result<bool> {
+        GroupSettler::bury(self, receipt.key, Some(receipt.lease), reason)
+    }
+}
+
 pub(super) struct EmbeddedConsumer<'s>(pub(super) GroupMember<'s>);
+
+impl Settler for EmbeddedConsumer<'_> {
+    fn tag(&self) -> u32 {
+        self.0.tag()
+    }
+
+    fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
+        self.0.settler().ack(receipts)
+    }
+
+    fn nack(&mut self, receipts: &[Receipt], counted: bool, delay: Option<Duration>, reason: &[u8]) -> Result<Nacked> {
+        Settler::nack(self.0.settler(), receipts, counted, delay, reason)
+    }
+
+    fn bury(&mut self, receipt: &Receipt, reason: &[u8]) -> Result<bool> {
+        Settler::bury(self.0.settler(), receipt, reason)
+    }
+}
 
 impl Consumer for EmbeddedConsumer<'_> {
     fn take(&mut self, count: usize, no_ack: bool, each: &mut dyn FnMut(&Delivery, &Record<'_>)) -> Result<Taken> {
         let handed = self.0.take(count, no_ack, each)?;
         let gaps = handed.gaps.into_iter().map(gap).collect();
         Ok(Taken { count: handed.deliveries.len(), gaps, dead: handed.dead })
-    }
-
-    fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
-        self.0.ack(receipts)
-    }
-
-    fn nack(&mut self, receipts: &[Receipt], counted: bool, delay: Option<Duration>, reason: &[u8]) -> Result<u64> {
-        let delay_ms = delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
-        self.0.nack(receipts, counted, delay_ms, reason)
-    }
-
-    fn bury(&mut self, receipt: &Receipt, reason: &[u8]) -> Result<bool> {
-        self.0.bury(receipt.key, Some(receipt.lease), reason)
     }
 
     fn beat(&mut self) -> Result<()> {

@@ -99,6 +99,12 @@ pub trait Engine {
         no_groups()
     }
 
+    /// Settles what a group delivered, by its receipts.
+    fn settler(&self, topic: &TopicName, group: &GroupName, job: &Job) -> Result<Box<dyn Settler + '_>> {
+        let _ = (topic, group, job);
+        no_groups()
+    }
+
     /// The dead letters of a group.
     fn dead_letters(&self, topic: &TopicName, group: &GroupName, job: &Job) -> Result<Box<dyn DeadLetters + '_>> {
         let _ = (topic, group, job);
@@ -284,21 +290,36 @@ pub struct Trimmed {
     pub bytes: u64,
 }
 
-/// A member of a group at work.
-pub trait Consumer {
-    /// Takes up to `count` records and hands each out, those that are tried again first. With
-    /// `no_ack` they are settled by that.
-    fn take(&mut self, count: usize, no_ack: bool, each: &mut dyn FnMut(&Delivery, &Record<'_>)) -> Result<Taken>;
+/// Settles what a group delivered, whoever got it.
+pub trait Settler {
+    /// What the group's receipts carry, so that no other takes them.
+    fn tag(&self) -> u32;
 
     /// Settles what was delivered, at the topic's level; returns the receipts that came late.
     fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>>;
 
     /// Gives back what was delivered. Not `counted`: as if it had not been. With `delay` in place of
-    /// the group's backoff. Says how many entries had their last attempt, and are dead letters now.
-    fn nack(&mut self, receipts: &[Receipt], counted: bool, delay: Option<Duration>, reason: &[u8]) -> Result<u64>;
+    /// the group's backoff.
+    fn nack(&mut self, receipts: &[Receipt], counted: bool, delay: Option<Duration>, reason: &[u8]) -> Result<Nacked>;
 
     /// Moves what was delivered to the dead-letter topic; `false` when the receipt came late.
     fn bury(&mut self, receipt: &Receipt, reason: &[u8]) -> Result<bool>;
+}
+
+/// What became of entries that were given back.
+#[derive(Debug, Default)]
+pub struct Nacked {
+    /// Receipts that came late: nothing was done.
+    pub late: Vec<Receipt>,
+    /// Entries that had their last attempt, and are dead letters now.
+    pub dead: u64,
+}
+
+/// A member of a group at work.
+pub trait Consumer: Settler {
+    /// Takes up to `count` records and hands each out, those that are tried again first. With
+    /// `no_ack` they are settled by that.
+    fn take(&mut self, count: usize, no_ack: bool, each: &mut dyn FnMut(&Delivery, &Record<'_>)) -> Result<Taken>;
 
     /// Says that this consumer lives, and takes their work from those that do not. To be called at
     /// least every few seconds; taking and waiting do it too.

@@ -309,3 +309,87 @@ fn by_key_batches_keep_the_order_of_each_key() {
         assert!(values.is_sorted(), "k{key}: {values:?}");
     }
 }
+
+/// The first words of lines: what `consume --manual` prints before each value.
+fn receipts(printed: &str) -> Vec<String> {
+    printed.lines().map(|line| line.split_once('\t').expect("a receipt and a value").0.to_owned()).collect()
+}
+
+#[test]
+fn whoever_has_a_receipt_settles_the_record() {
+    let store = jobs(4);
+    let taken = consume(&store, &["-g", "g", "--manual", "-n", "4", "--lease", "1h", "--backoff", "1ms..1ms"]);
+    let held = receipts(taken.stdout());
+    assert_eq!((taken.code(), held.len()), (0, 4), "{}", taken.stderr());
+    let shown = String::from_utf8(store.ok(&["inspect", "pending", "jobs", "g"])).expect("UTF-8");
+    assert!(held.iter().all(|receipt| shown.contains(&format!("\t\t{receipt}\n"))), "{shown}");
+    store.ok(&["group", "ack", "jobs", "g", &held[0]]);
+    let again = store.run(&["group", "ack", "jobs", "g", &held[0], &held[1]]);
+    assert_eq!(again.code(), 12);
+    assert!(again.stderr().contains("1 of 2 receipts came late"), "{}", again.stderr());
+    store.ok_with(&["group", "nack", "jobs", "g", "--delay", "0ms"], format!("{}\tand more\n\n", held[2]).as_bytes());
+    let dead = store.run(&["group", "nack", "jobs", "g", &held[3], "--dead", "--reason", "no image"]);
+    assert_eq!((dead.code(), dead.stderr()), (0, "jobs: 1 records were moved to the dead letters\n"));
+    assert_eq!(store.ok(&["replay", "jobs.dlq", "-o", r"%v %h{dlq-reason}\n"]), b"3 no image\n");
+    assert_eq!(numbers(&consume(&store, &["-g", "g", "--drain"])), [2]);
+    // None of these has anything to settle.
+    let (offset, rest) = held[0].split_once('-').expect("numbers");
+    let never = format!("9{offset}-{rest}");
+    assert_eq!(store.run(&["group", "ack", "jobs", "g", &never]).code(), 12);
+    let other = consume(&store, &["-g", "other", "--manual", "-n", "1"]);
+    let foreign = store.run(&["group", "ack", "jobs", "g", &receipts(other.stdout())[0]]);
+    assert_eq!(foreign.code(), 10);
+    assert!(foreign.stderr().contains("is not of group g"), "{}", foreign.stderr());
+    assert_eq!(store.run(&["group", "ack", "jobs", "g", "1-2-x"]).code(), 2);
+    let odd = run_bounded(store.command(&["group", "ack", "jobs", "g"]), b"what\n");
+    assert_eq!(odd.code(), 10, "{}", odd.stderr());
+    assert_eq!(store.run(&["group", "ack", "jobs", "none", &held[0]]).code(), 3);
+}
+
+#[test]
+fn a_manual_lease_is_not_renewed_by_who_printed_the_record() {
+    let store = jobs(1);
+    let words = ["consume", "jobs", "-g", "g", "--manual", "--lease", "100ms", "--backoff", "1ms..1ms", "--json"];
+    let mut child = store.start(&words);
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut next =
+        || serde_json::from_str::<serde_json::Value>(&lines.next().expect("a line").expect("readable")).expect("an object");
+    let (first, second) = (next(), next());
+    assert_eq!((&first["offset"], &first["attempt"]), (&0.into(), &1.into()));
+    assert_eq!((&second["offset"], &second["attempt"]), (&0.into(), &2.into()));
+    let receipt = |printed: &serde_json::Value| printed["receipt"].as_str().expect("text").to_owned();
+    assert_eq!(store.run(&["group", "ack", "jobs", "g", &receipt(&first)]).code(), 12, "it came late");
+    store.ok(&["group", "set", "jobs", "g", "lease=1h"]);
+    let last = loop {
+        let pending = String::from_utf8(store.ok(&["inspect", "pending", "jobs", "g", "--json"])).expect("UTF-8");
+        let entry: serde_json::Value = serde_json::from_str(pending.trim()).expect("an object");
+        if let Some(receipt) = entry["receipt"].as_str() {
+            break receipt.to_owned();
+        }
+    };
+    store.ok(&["group", "ack", "jobs", "g", &last]);
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(143));
+    assert_eq!(numbers(&consume(&store, &["-g", "g", "--drain"])), [0u64; 0]);
+}
+
+#[test]
+fn receipts_go_through_a_pipe_and_made_up_names_are_forgotten() {
+    let store = jobs(1000);
+    let taken = consume(&store, &["-g", "g", "--manual", "-n", "600"]);
+    assert_eq!(receipts(taken.stdout()).len(), 600);
+    store.ok_with(&["group", "ack", "jobs", "g"], taken.stdout().as_bytes());
+    let mut killed = store.start(&["consume", "jobs", "-g", "g"]);
+    let mut lines = BufReader::new(killed.stdout.take().expect("a pipe"));
+    let mut first = String::new();
+    lines.read_line(&mut first).expect("readable");
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ends");
+    assert_eq!(first, "600\n");
+    store.ok(&["group", "set", "jobs", "g", "lease=100ms"]);
+    consume(&store, &["-g", "g", "--drain"]);
+    consume(&store, &["-g", "g", "--idle", "200ms"]);
+    let info = String::from_utf8(store.ok(&["inspect", "groups", "--json"])).expect("UTF-8");
+    assert!(info.contains("\"committed\":1000,\"lag\":0"), "{info}");
+    assert_eq!(store.ok(&["inspect", "group", "jobs", "g"]), b"consumer\tmember\tlanes\tpending\tidle_ms\n");
+}

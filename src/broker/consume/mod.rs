@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 mod ahead;
 mod open_group;
+mod settle;
 
 pub use open_group::{OpenGroup, create_group};
+pub use settle::GroupSettler;
 
 use self::ahead::Ahead;
 use super::Flusher;
 use super::dead_letters::dead_letter_topic;
-use super::group::{self, Delivery, Fresh, GroupState, Nack, Receipt, Take};
-use super::members::Members;
+use super::group::{self, Delivery, Fresh, GroupState, Take};
 use crate::codec::group_event::{EntryKey, Manner, Order, Source};
 use crate::codec::records::Record;
-use crate::config::Durability;
 use crate::disk::random;
 use crate::error::{Error, Result};
 use crate::ids::{ConsumerId, GroupName, Lane, Offset, Place, TimestampMs, TopicName};
@@ -34,9 +34,7 @@ const SESSION_MS: u64 = 10_000;
 /// One consumer at work.
 #[derive(Debug)]
 pub struct GroupMember<'s> {
-    pub(super) group: OpenGroup<'s>,
-    pub(super) flusher: &'s Flusher,
-    pub(super) members: Members,
+    pub(in crate::broker) settler: GroupSettler<'s>,
     name: Vec<u8>,
     me: ConsumerId,
     manner: Manner,
@@ -83,17 +81,15 @@ impl<'s> GroupMember<'s> {
         group: &GroupName,
         how: &Joining<'_>,
     ) -> Result<GroupMember<'s>> {
-        let group = OpenGroup::open(store, topic, group, Mode::Write, how.job.clone())?;
-        let members = Members::open(group.journal.files())?;
+        let settler = GroupSettler::open(store, flusher, topic, group, how.job.clone())?;
+        let log = settler.group.topic.log();
         let made_up = || format!("{}-{:08x}", std::process::id(), u32::from_le_bytes(random())).into_bytes();
         let name = how.name.map_or_else(made_up, <[u8]>::to_vec);
-        let start = Place { offset: group.topic.log().log_start(), epoch: group.topic.log().epoch() };
+        let start = Place { offset: log.log_start(), epoch: log.epoch() };
         let mut member = GroupMember {
             ahead: Ahead::new(start),
             reader: LogReader::new(start.offset, start.epoch),
-            group,
-            flusher,
-            members,
+            settler,
             name,
             me: ConsumerId::FIRST,
             manner: Manner { is_passing: how.name.is_none(), is_manual: how.is_manual },
@@ -103,30 +99,41 @@ impl<'s> GroupMember<'s> {
             seen: 0,
         };
         member.take_place()?;
-        member.finish_burials()?;
+        member.settler.finish_burials()?;
         Ok(member)
     }
 
     fn take_place(&mut self) -> Result<()> {
         let name = self.name.clone();
         // It has to exist before its byte can be locked, and to be locked before it is a member.
-        self.me = self.group.decide(|state, now| {
+        self.me = self.settler.group.decide(|state, now| {
             let (consumer, events) = group::create(state, &name, now);
             (events, consumer)
         })?;
-        let now = self.group.now();
-        if !self.members.hold(self.me, now)? {
-            let path = self.group.journal.files().dir().path().join(String::from_utf8_lossy(&name).as_ref());
+        let now = self.settler.group.now();
+        if !self.settler.members.hold(self.me, now)? {
+            let path = self.settler.group.journal.files().dir().path().join(String::from_utf8_lossy(&name).as_ref());
             return Err(Error::Busy { what: "the consumer's name", path, holder: None, waited: Duration::ZERO });
         }
         let manner = self.manner;
-        self.group.decide(|state, now| (group::join(state, &name, manner, now).1, ()))
+        self.settler.group.decide(|state, now| (group::join(state, &name, manner, now).1, ()))
+    }
+
+    /// What settles what it gets.
+    pub fn settler(&mut self) -> &mut GroupSettler<'s> {
+        &mut self.settler
+    }
+
+    /// Tells the group from others.
+    #[must_use]
+    pub fn tag(&self) -> u32 {
+        self.settler.tag()
     }
 
     /// The group's state, as this process knows it.
     #[must_use]
     pub fn state(&self) -> &GroupState {
-        self.group.state()
+        self.settler.group.state()
     }
 
     /// The name it works under.
@@ -137,13 +144,13 @@ impl<'s> GroupMember<'s> {
 
     /// Takes up to `count` records and hands them out, those that are tried again first.
     pub fn take(&mut self, count: usize, no_ack: bool, mut each: impl FnMut(&Delivery, &Record<'_>)) -> Result<Handed> {
-        self.seen = self.group.topic.log().watch();
+        self.seen = self.settler.group.topic.log().watch();
         self.look_after_others()?;
-        self.group.topic.settings()?;
-        let until = self.group.topic.log().high_watermark();
+        self.settler.group.topic.settings()?;
+        let until = self.settler.group.topic.log().high_watermark();
         let has_read = self.read_ahead(count, until)?;
         let (me, ahead) = (self.me, &self.ahead);
-        let taken = self.group.decide(|state, now| {
+        let taken = self.settler.group.decide(|state, now| {
             let fresh = match has_read {
                 false => Fresh::Below { until },
                 true => ahead.offer(state.committed().epoch),
@@ -153,26 +160,26 @@ impl<'s> GroupMember<'s> {
         })?;
         let mut handed = Handed { deliveries: taken.deliveries, ..Handed::default() };
         for key in taken.exhausted {
-            handed.dead += u64::from(self.bury(key, None, b"all attempts failed")?);
+            handed.dead += u64::from(self.settler.bury(key, None, b"all attempts failed")?);
         }
         self.hand_out(&mut handed, &mut each)?;
-        handed.gaps.append(&mut self.group.untold);
-        self.group.journal.keep_short(&self.group.job)?;
+        handed.gaps.append(&mut self.settler.group.untold);
+        self.settler.group.journal.keep_short(&self.settler.group.job)?;
         Ok(handed)
     }
 
     /// In a group of order `key`: reads on from where this consumer's lanes stand, until there is
     /// enough for it. Whether the group is one.
     fn read_ahead(&mut self, count: usize, until: Offset) -> Result<bool> {
-        self.group.journal.catch_up()?;
-        let state = self.group.journal.state();
+        self.settler.group.journal.catch_up()?;
+        let state = self.settler.group.journal.state();
         if state.settings().order != Order::Key {
             return Ok(false);
         }
         let from = state.read_from(self.me).filter(|from| *from < until).unwrap_or(until);
         let mut own = vec![false; usize::from(Lane::COUNT)];
         group::lanes_of(state, self.me).iter().for_each(|lane| own[lane.index()] = true);
-        self.ahead.read(self.group.topic.log(), from, until, |lane| own[lane.index()], count)?;
+        self.ahead.read(self.settler.group.topic.log(), from, until, |lane| own[lane.index()], count)?;
         Ok(true)
     }
 
@@ -181,7 +188,7 @@ impl<'s> GroupMember<'s> {
         let mut found = vec![false; handed.deliveries.len()];
         let dead_letters = self.dead_letters_of(&handed.deliveries)?;
         for source in [Source::Topic, Source::DeadLetter] {
-            let topic = if source == Source::Topic { Some(&self.group.topic) } else { dead_letters.as_ref() };
+            let topic = if source == Source::Topic { Some(&self.settler.group.topic) } else { dead_letters.as_ref() };
             let Some(topic) = topic else { continue };
             let mut wanted: Vec<usize> =
                 (0..found.len()).filter(|index| handed.deliveries[*index].key.source == source).collect();
@@ -226,7 +233,7 @@ impl<'s> GroupMember<'s> {
             handed.deliveries.iter().zip(&found).filter(|(_, found)| !**found).map(|(delivery, _)| delivery.key).collect();
         let mut each = found.iter();
         handed.deliveries.retain(|_| *each.next().expect("as many as deliveries"));
-        self.group.decide(|state, now| (group::ack_any(state, &lost, now).0, ()))
+        self.settler.group.decide(|state, now| (group::ack_any(state, &lost, now).0, ()))
     }
 
     /// The topic of the dead letters among what was delivered. `None` = there are none of them, or it
@@ -235,54 +242,14 @@ impl<'s> GroupMember<'s> {
         if deliveries.iter().all(|delivery| delivery.key.source == Source::Topic) {
             return Ok(None);
         }
-        let name = dead_letter_topic(self.group.topic.name())?;
-        let topic = match self.group.store.topic(&name, Mode::Read, &self.group.job) {
+        let name = dead_letter_topic(self.settler.group.topic.name())?;
+        let topic = match self.settler.group.store.topic(&name, Mode::Read, &self.settler.group.job) {
             Err(Error::TopicMissing { .. }) => return Ok(None),
             other => other?,
         };
         // Another topic under the name holds other letters at these offsets.
-        let is_known = self.group.state().letters().topic() == Some(topic.log().incarnation());
+        let is_known = self.settler.group.state().letters().topic() == Some(topic.log().incarnation());
         Ok(is_known.then_some(topic))
-    }
-
-    /// Settles what was delivered; the receipts that came late are returned.
-    pub fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
-        let late = self.group.decide(|state, now| {
-            let settled = group::ack(state, receipts, now);
-            (settled.events, settled.late)
-        })?;
-        self.settle()?;
-        Ok(late)
-    }
-
-    /// Gives back what was delivered, to be tried again; what has had all its attempts is
-    /// dead-lettered for `reason`.
-    pub fn nack(&mut self, receipts: &[Receipt], counted: bool, delay_ms: Option<u64>, reason: &[u8]) -> Result<u64> {
-        let nack = Nack { counted, delay_ms, jitter: u64::from_le_bytes(random()) };
-        let exhausted = self.group.decide(|state, now| {
-            let settled = group::nack(state, receipts, nack, now);
-            (settled.events, settled.exhausted)
-        })?;
-        let mut dead = 0;
-        for key in exhausted {
-            dead += u64::from(self.bury(key, None, reason)?);
-        }
-        self.settle()?;
-        Ok(dead)
-    }
-
-    /// Acks follow the topic's level.
-    pub(super) fn settle(&mut self) -> Result<()> {
-        let (settings, _) = self.group.topic.settings()?;
-        let journal = &self.group.journal.files().journal;
-        match settings.durability {
-            Durability::None => Ok(()),
-            Durability::Async => {
-                self.flusher.order(journal, Instant::now() + settings.flush_interval);
-                Ok(())
-            }
-            Durability::Sync => journal.sync_to(journal.end_place(), &self.group.job),
-        }
     }
 
     /// Says that this consumer lives, and takes their places from those that do not.
@@ -291,51 +258,57 @@ impl<'s> GroupMember<'s> {
             return Ok(());
         }
         self.looked = Some(Instant::now());
-        let now = self.group.now();
+        let now = self.settler.group.now();
         if self.beaten.elapsed() >= BEAT_EVERY {
-            self.members.beat(self.me, now);
+            self.settler.members.beat(self.me, now);
             self.beaten = Instant::now();
         }
-        self.group.journal.catch_up()?;
-        if self.group.journal.state().consumer(self.me).is_none_or(|me| !me.is_member) {
+        self.settler.group.journal.catch_up()?;
+        if self.settler.group.journal.state().consumer(self.me).is_none_or(|me| !me.is_member) {
             // Others took this one for dead: it was stopped for too long.
             self.take_place()?;
         }
-        self.group.decide(|state, _| (group::forget_passed(state), ()))?;
+        self.settler.group.decide(|state, _| (group::forget_passed(state), ()))?;
         let me = self.me;
         let mut heard: Vec<(ConsumerId, Option<TimestampMs>)> = Vec::new();
-        let others =
-            self.group.journal.state().consumers().filter(|(id, other)| *id != me && (other.is_member || other.leased > 0));
+        let others = self
+            .settler
+            .group
+            .journal
+            .state()
+            .consumers()
+            .filter(|(id, other)| *id != me && (other.is_member || other.leased > 0));
         for (id, _) in others {
-            heard.push((id, self.members.heard(id)?));
+            heard.push((id, self.settler.members.heard(id)?));
         }
-        if heard.is_empty() && self.group.journal.state().consumer(me).is_none_or(|me| me.leased == 0) {
+        if heard.is_empty() && self.settler.group.journal.state().consumer(me).is_none_or(|me| me.leased == 0) {
             return Ok(());
         }
         let is_silent = |heard: &Option<TimestampMs>| heard.is_none_or(|at| now.0.saturating_sub(at.0) > SESSION_MS);
         let gone: Vec<ConsumerId> = heard.iter().filter(|(_, heard)| is_silent(heard)).map(|(id, _)| *id).collect();
         for consumer in gone {
-            self.group.decide(|state, now| (group::leave(state, consumer, now), ()))?;
+            self.settler.group.decide(|state, now| (group::leave(state, consumer, now), ()))?;
         }
         let known = |consumer: ConsumerId| {
             if consumer == me { Some(now) } else { heard.iter().find(|(id, _)| *id == consumer).and_then(|(_, at)| *at) }
         };
-        self.group.decide(|state, now| (group::lapse(state, known, now), ()))
+        self.settler.group.decide(|state, now| (group::lapse(state, known, now), ()))
     }
 
     /// Sleeps until there may be something to take, `at_most` so long.
     pub fn wait(&mut self, at_most: Duration) {
-        let now = self.group.now();
-        let due = self.group.journal.state().next_due().map(|due| Duration::from_millis(due.0.saturating_sub(now.0).max(1)));
+        let now = self.settler.group.now();
+        let due =
+            self.settler.group.journal.state().next_due().map(|due| Duration::from_millis(due.0.saturating_sub(now.0).max(1)));
         let at_most = at_most.min(due.unwrap_or(LOOK_EVERY)).min(LOOK_EVERY);
-        self.group.topic.log().wait(self.seen, at_most);
+        self.settler.group.topic.log().wait(self.seen, at_most);
     }
 
     /// Whether all that is in the topic now was settled by the group.
     pub fn is_drained(&mut self) -> Result<bool> {
-        self.group.journal.catch_up()?;
-        let state = self.group.journal.state();
-        Ok(state.pending_count() == 0 && state.undelivered(self.group.topic.log().high_watermark()) == 0)
+        self.settler.group.journal.catch_up()?;
+        let state = self.settler.group.journal.state();
+        Ok(state.pending_count() == 0 && state.undelivered(self.settler.group.topic.log().high_watermark()) == 0)
     }
 
     /// Leaves the group in order: what it holds goes to others at once, unless somebody else is to
@@ -343,12 +316,12 @@ impl<'s> GroupMember<'s> {
     pub fn leave(&mut self) -> Result<()> {
         let (me, manner) = (self.me, self.manner);
         if !manner.is_manual {
-            self.group.decide(|state, now| (group::release(state, me, now), ()))?;
+            self.settler.group.decide(|state, now| (group::release(state, me, now), ()))?;
         }
-        self.group.decide(|state, now| (group::leave(state, me, now), ()))?;
-        self.group.decide(|state, _| (group::forget_passed(state), ()))?;
-        self.members.give_back(me)?;
-        self.settle()
+        self.settler.group.decide(|state, now| (group::leave(state, me, now), ()))?;
+        self.settler.group.decide(|state, _| (group::forget_passed(state), ()))?;
+        self.settler.members.give_back(me)?;
+        self.settler.settle()
     }
 }
 

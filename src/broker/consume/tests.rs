@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::broker::Journal;
 use crate::broker::dead_letters::dead_letter_topic;
+use crate::broker::group::Receipt;
 use crate::broker::{Level, TopicPublisher};
 use crate::clock::Clock;
 use crate::codec::BatchBuilder;
@@ -98,7 +99,7 @@ fn two_members_share_a_topic_and_each_record_is_worked_once() {
             let got = take(member, 7);
             *turn += got.len();
             assert!(got.iter().all(|(_, value)| seen.insert(*value)), "nothing is given twice");
-            assert!(member.ack(&receipts(&got)).expect("acks").is_empty());
+            assert!(member.settler().ack(&receipts(&got)).expect("acks").is_empty());
         }
     }
     assert!(turns.iter().all(|turn| *turn > 400), "{turns:?}");
@@ -108,8 +109,8 @@ fn two_members_share_a_topic_and_each_record_is_worked_once() {
     publish(&stores[0], 1000..1003);
     let got = take(&mut members[1], 10);
     assert_eq!(got.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [1000, 1001, 1002]);
-    assert!(members[1].ack(&receipts(&got)).expect("acks").is_empty());
-    assert_eq!(members[1].ack(&receipts(&got)).expect("asks"), receipts(&got));
+    assert!(members[1].settler().ack(&receipts(&got)).expect("acks").is_empty());
+    assert_eq!(members[1].settler().ack(&receipts(&got)).expect("asks"), receipts(&got));
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn by_key_each_key_is_worked_in_order_by_one_member_at_a_time() {
         for (member, got) in members.iter_mut().zip(&held) {
             got.iter().for_each(|(_, value)| by_key.entry(value % 10).or_default().push(*value));
             count += got.len();
-            member.ack(&receipts(got)).expect("acks");
+            member.settler().ack(&receipts(got)).expect("acks");
         }
     }
     for (key, values) in by_key {
@@ -154,7 +155,7 @@ fn what_a_dead_member_held_comes_back_when_its_lease_is_over() {
     let mut dies = join(&store, &flusher, "dies");
     let held = take(&mut dies, 6);
     assert_eq!(held.len(), 6);
-    dies.ack(&receipts(&held[..2])).expect("acks");
+    dies.settler().ack(&receipts(&held[..2])).expect("acks");
     drop(dies);
     let mut lives = join(&store, &flusher, "lives");
     assert_eq!(take(&mut lives, 100).len(), 4, "what nobody had");
@@ -176,9 +177,9 @@ fn after_its_attempts_an_entry_is_a_dead_letter_once_with_all_its_fields() {
     for _ in 0..2 {
         let got = take(&mut member, 10);
         let (bad, good): (Vec<_>, Vec<_>) = got.iter().partition(|(_, value)| *value == 1);
-        member.ack(&good.iter().map(|(delivery, _)| delivery.receipt()).collect::<Vec<_>>()).expect("acks");
+        member.settler().ack(&good.iter().map(|(delivery, _)| delivery.receipt()).collect::<Vec<_>>()).expect("acks");
         let bad: Vec<Receipt> = bad.iter().map(|(delivery, _)| delivery.receipt()).collect();
-        dead += member.nack(&bad, true, Some(0), b"it said no").expect("nacks");
+        dead += member.settler().nack(&bad, true, Some(0), b"it said no").expect("nacks").1;
         hand.fetch_add(1_000, Ordering::SeqCst);
     }
     assert_eq!(dead, 1);
@@ -209,11 +210,12 @@ fn an_intent_that_was_not_carried_out_is_by_the_next_member_and_only_once() {
         let mut dies = join(&store, &flusher, "dies");
         let held = take(&mut dies, 1);
         let (key, lease) = (held[0].0.key, held[0].0.lease);
-        dies.group
+        dies.settler
+            .group
             .decide(|state, _| (group::give_up(state, key, Some(lease), Offset::ZERO, b"no").into_iter().collect(), ()))
             .expect("decides");
         if copied {
-            dies.copy(letters.name(), &letters, key, b"no").expect("copied");
+            dies.settler().copy(letters.name(), &letters, key, b"no").expect("copied");
         }
         drop(dies);
         let mut next = join(&store, &flusher, "next");
@@ -231,24 +233,25 @@ fn a_group_goes_on_from_a_checkpoint_as_from_its_whole_journal() {
     for round in 0..8 {
         let got = take(&mut member, 50);
         // Some stay pending.
-        member.ack(&receipts(&got[round..])).expect("acks");
-        member.group.journal.write_checkpoint(&Job::new()).expect("written");
+        member.settler().ack(&receipts(&got[round..])).expect("acks");
+        member.settler.group.journal.write_checkpoint(&Job::new()).expect("written");
     }
     let before = member.state().clone();
-    assert!(member.group.journal.files().journal.log_start() > Offset::ZERO, "the journal was trimmed");
-    let again =
-        Journal::open(store.group(&member.group.topic, &group_name(), Mode::Write, &Job::new()).expect("there")).expect("opens");
+    assert!(member.settler.group.journal.files().journal.log_start() > Offset::ZERO, "the journal was trimmed");
+    let again = Journal::open(store.group(&member.settler.group.topic, &group_name(), Mode::Write, &Job::new()).expect("there"))
+        .expect("opens");
     assert_eq!(*again.state(), before);
     assert_eq!(again.state().pending_count(), (0..8).sum::<u64>());
     // One checkpoint that is damaged is no loss.
     for which in ["checkpoint-0", "checkpoint-1"] {
-        let dir = member.group.journal.files().dir();
+        let dir = member.settler.group.journal.files().dir();
         let whole = dir.read(which.as_bytes(), 1 << 20).expect("reads").expect("there");
         let mut bad = whole.clone();
         bad[20] ^= 1;
         dir.replace(which.as_bytes(), &bad, false).expect("written");
-        let again = Journal::open(store.group(&member.group.topic, &group_name(), Mode::Write, &Job::new()).expect("there"))
-            .expect("opens");
+        let again =
+            Journal::open(store.group(&member.settler.group.topic, &group_name(), Mode::Write, &Job::new()).expect("there"))
+                .expect("opens");
         assert_eq!(*again.state(), before, "{which}");
         dir.replace(which.as_bytes(), &whole, false).expect("written");
     }
@@ -264,7 +267,7 @@ fn one_process_at_a_time_has_a_consumers_name() {
     let held = take(&mut first, 1);
     drop(first);
     let mut again = join(&store, &flusher, "a");
-    assert!(again.ack(&receipts(&held)).expect("acks").is_empty(), "it is the same consumer");
+    assert!(again.settler().ack(&receipts(&held)).expect("acks").is_empty(), "it is the same consumer");
 }
 
 #[test]

@@ -84,11 +84,11 @@ fn work(sim: &Arc<Sim>, path: &Path, clock: &Clock, order: Order) -> Done {
         let settled: Vec<(u64, Receipt)> = got.into_iter().filter(|(offset, _)| offset % 7 != 3).collect();
         if round % 2 == 1 {
             // Of a journal that is not durable yet.
-            member.group.journal.write_checkpoint(&Job::new()).expect("written");
+            member.settler.group.journal.write_checkpoint(&Job::new()).expect("written");
         }
         let began = sim.now();
         let receipts: Vec<Receipt> = settled.iter().map(|(_, receipt)| *receipt).collect();
-        assert!(member.ack(&receipts).expect("acks").is_empty());
+        assert!(member.settler().ack(&receipts).expect("acks").is_empty());
         done.acked.extend(settled.iter().map(|(offset, _)| (*offset, (began, sim.now()))));
     }
     done
@@ -112,7 +112,7 @@ fn check(path: &Path, clock: &Clock, hand: &AtomicU64, done: &Done, ops: usize) 
         let got = take(&mut member, 100);
         let receipts: Vec<Receipt> = got.iter().map(|(_, receipt)| *receipt).collect();
         delivered.extend(got.iter().map(|(offset, _)| *offset));
-        member.ack(&receipts).expect("acks");
+        member.settler().ack(&receipts).expect("acks");
         if member.is_drained().expect("looks") {
             break;
         }

@@ -59,6 +59,12 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(super) no_ack: bool,
 
+    /// Print a receipt with each record, for group ack and nack: nothing is settled by printing it
+    ///
+    /// The lease runs from the printing on; what is not settled when it is over comes again. Of a format, the receipt is %r.
+    #[arg(long, conflicts_with_all = ["no_ack", "exec"])]
+    pub(super) manual: bool,
+
     #[command(flatten)]
     settings: SettingsArgs,
 
@@ -125,6 +131,7 @@ const EXAMPLES: &str = "\
 Examples:
   drave consume jobs -g resize -P 4 --exec ./resize.sh
   drave consume orders -g audit --drain          print what nobody of the group has had yet
+  drave consume jobs -g resize --manual -n 1     one record, to be settled with group ack
   drave consume events -g mail --order key --exec ./send";
 
 impl Args {

@@ -29,8 +29,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
     let stop = context.handle_signals()?;
     let engine = context.open(false)?;
     let settings = ensure_group(&*engine, &args, context, stop)?;
+    if args.manual && settings.no_ack {
+        let (topic, group) = (&args.topic, &args.group);
+        let sentence = format!("{topic}: group {group} has no-ack=on: nothing is left to settle with --manual");
+        return Err(Failure::new(Exit::Conflict, sentence).into());
+    }
     let name = args.consumer.as_deref().map(std::os::unix::ffi::OsStrExt::as_bytes);
-    let how = Joining { name, is_manual: false, job: context.job.clone() };
+    let how = Joining { name, is_manual: args.manual, job: context.job.clone() };
     let mut consumer = engine.consumer(&args.topic, &args.group, &how).in_topic(&args.topic)?;
     let mut session = Session {
         topic: &args.topic,
@@ -40,6 +45,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
         drain: args.drain,
         idle: args.idle,
         no_ack: args.no_ack || settings.no_ack,
+        is_manual: args.manual,
         is_ordered: settings.order != Order::None,
         since: Instant::now(),
         dead: 0,
@@ -80,6 +86,7 @@ struct Session<'a> {
     drain: bool,
     idle: Option<Duration>,
     no_ack: bool,
+    is_manual: bool,
     is_ordered: bool,
     /// Since when nothing came.
     since: Instant,

@@ -188,7 +188,7 @@ impl Work {
                 Verdict::Failed { how } => (true, how),
                 Verdict::TimedOut => (true, "ran for longer than --exec-timeout".to_owned()),
             };
-            session.dead += session.consumer.nack(&receipts, counted, None, reason.as_bytes()).in_topic(topic)?;
+            session.dead += session.consumer.nack(&receipts, counted, None, reason.as_bytes()).in_topic(topic)?.dead;
             lost.extend(deliveries.iter().map(|delivery| delivery.lane));
         }
         if self.is_ordered {

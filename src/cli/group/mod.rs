@@ -1,4 +1,6 @@
-//! `drave group`: consumer groups and their settings.
+//! `drave group`: consumer groups and their settings, and what holds receipts of them.
+
+mod settle;
 
 use clap::{Args as ClapArgs, Subcommand};
 use drave::broker::group::GROUP_SETTINGS;
@@ -6,12 +8,12 @@ use drave::codec::group_event::GroupSettings;
 use drave::engine::{Engine, GroupChange, Position};
 use drave::ids::{GroupName, TopicName};
 
-use super::confirm::Consent;
-use super::context::Context;
-use super::exit::{Exit, Failure, InTopic as _};
-use super::position::{self, POSITIONS_HELP};
-use super::table::Table;
-use super::{Result, group_name, topic_name};
+use crate::cli::confirm::Consent;
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure, InTopic as _};
+use crate::cli::position::{self, POSITIONS_HELP};
+use crate::cli::table::Table;
+use crate::cli::{Result, group_name, topic_name};
 
 /// Create, change, move, delete and list consumer groups
 #[derive(ClapArgs, Debug)]
@@ -30,6 +32,8 @@ enum Verb {
     Delete(Delete),
     List(List),
     Show(Show),
+    Ack(settle::Ack),
+    Nack(settle::Nack),
 }
 
 /// Create a group
@@ -179,6 +183,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
         engine.change_group(&of.topic, &of.group, change, &context.job).in_topic(&of.topic)
     };
     match args.verb {
+        Verb::Ack(args) => settle::ack(&args, context),
+        Verb::Nack(args) => settle::nack(&args, context),
         Verb::Create(args) => create(&args, context),
         Verb::Set(args) => set(&args, context),
         Verb::Seek(args) => seek(&args, context),
