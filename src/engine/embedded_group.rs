@@ -36,6 +36,10 @@ impl Consumer for EmbeddedConsumer<'_> {
         self.0.bury(receipt.key, Some(receipt.lease), reason)
     }
 
+    fn settle(&mut self) -> Result<()> {
+        self.0.settle()
+    }
+
     fn beat(&mut self) -> Result<()> {
         self.0.look_after_others()
     }

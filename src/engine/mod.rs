@@ -274,7 +274,8 @@ pub trait Consumer {
     /// `no_ack` they are settled by that.
     fn take(&mut self, count: usize, no_ack: bool, each: &mut dyn FnMut(&Delivery, &Record<'_>)) -> Result<Taken>;
 
-    /// Settles what was delivered, at the topic's level; returns the receipts that came late.
+    /// Settles what was delivered; returns the receipts that came late. Written when this returns,
+    /// at the topic's level after [`Consumer::settle`].
     fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>>;
 
     /// Gives back what was delivered. Not `counted`: as if it had not been. With `delay` in place of
@@ -283,6 +284,9 @@ pub trait Consumer {
 
     /// Moves what was delivered to the dead-letter topic; `false` when the receipt came late.
     fn bury(&mut self, receipt: &Receipt, reason: &[u8]) -> Result<bool>;
+
+    /// Waits until all that was acked and nacked is at the topic's level.
+    fn settle(&mut self) -> Result<()>;
 
     /// Says that this consumer lives, and takes their work from those that do not. To be called at
     /// least every few seconds; taking and waiting do it too.
@@ -294,7 +298,7 @@ pub trait Consumer {
     /// Whether the group has settled all that is in the topic now.
     fn is_drained(&mut self) -> Result<bool>;
 
-    /// Leaves the group: what is held goes to others at once.
+    /// Settles, and leaves the group: what is held goes to others at once.
     fn leave(&mut self) -> Result<()>;
 }
 

@@ -26,6 +26,9 @@ use crate::store::Store;
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// How often a consumer says that it lives.
 const BEAT_EVERY: Duration = Duration::from_secs(3);
+/// At `sync`, acks that nobody waits for are synced together. A power cut has what was acked for so
+/// long, and no more, done again.
+const SYNC_AFTER: Duration = Duration::from_millis(10);
 /// A consumer whose process lives and says nothing for longer than this has its lanes taken away.
 const SESSION_MS: u64 = 10_000;
 
@@ -217,13 +220,14 @@ impl<'s> GroupMember<'s> {
         self.group.decide(|state, now| (group::ack_any(state, &lost, now).0, ()))
     }
 
-    /// Settles what was delivered; the receipts that came late are returned.
+    /// Settles what was delivered; the receipts that came late are returned. Written when this
+    /// returns, at the topic's level once [`GroupMember::settle`] has said so.
     pub fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
         let late = self.group.decide(|state, now| {
             let settled = group::ack(state, receipts, now);
             (settled.events, settled.late)
         })?;
-        self.settle()?;
+        self.start_sync()?;
         Ok(late)
     }
 
@@ -239,20 +243,28 @@ impl<'s> GroupMember<'s> {
         for key in exhausted {
             dead += u64::from(self.bury(key, None, reason)?);
         }
-        self.settle()?;
+        self.start_sync()?;
         Ok(dead)
     }
 
-    /// Acks follow the topic's level.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    /// Acks follow the topic's level, in the background: who works on does not wait for the disk.
+    fn start_sync(&self) -> Result<()> {
+        let (settings, _) = self.group.topic.settings()?;
+        let pause = match settings.durability {
+            Durability::None => return Ok(()),
+            Durability::Async => settings.flush_interval,
+            Durability::Sync => SYNC_AFTER,
+        };
+        self.flusher.order(&self.group.journal.files().journal, Instant::now() + pause);
+        Ok(())
+    }
+
+    /// Waits until what was said is at the topic's level.
+    pub fn settle(&mut self) -> Result<()> {
         let (settings, _) = self.group.topic.settings()?;
         let journal = &self.group.journal.files().journal;
         match settings.durability {
-            Durability::None => Ok(()),
-            Durability::Async => {
-                self.flusher.order(journal, Instant::now() + settings.flush_interval);
-                Ok(())
-            }
+            Durability::None | Durability::Async => self.start_sync(),
             Durability::Sync => journal.sync_to(journal.end_place(), &self.group.job),
         }
     }
