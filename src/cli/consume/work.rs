@@ -23,6 +23,8 @@ struct Work {
     runner: Runner,
     queue: VecDeque<(Delivery, Task)>,
     running: HashMap<u64, Delivery>,
+    /// Of commands that ended well.
+    acks: Vec<Receipt>,
     /// Where order is kept, one record of a lane at a time.
     busy: HashSet<Lane>,
     is_ordered: bool,
@@ -37,6 +39,7 @@ pub(super) fn run(session: &mut Session<'_>, args: &Args, stop: &Stop) -> Result
         runner: Runner::new(args.exec.clone(), parallel, args.exec_timeout)?,
         queue: VecDeque::new(),
         running: HashMap::new(),
+        acks: Vec::new(),
         busy: HashSet::new(),
         is_ordered: session.is_ordered,
         next: 0,
@@ -56,7 +59,11 @@ pub(super) fn run(session: &mut Session<'_>, args: &Args, stop: &Stop) -> Result
         if work.is_stopping {
             // Given back as the group is left.
             work.queue.clear();
+            work.ack(session)?;
         } else {
+            // Before anything is written: a command less would run meanwhile.
+            work.start();
+            work.ack(session)?;
             work.fill(session, parallel)?;
             work.start();
         }
@@ -116,10 +123,17 @@ impl Work {
         }
     }
 
+    fn ack(&mut self, session: &mut Session<'_>) -> Result<()> {
+        if !self.acks.is_empty() {
+            session.consumer.ack(&self.acks).in_topic(session.topic)?;
+            self.acks.clear();
+        }
+        Ok(())
+    }
+
     /// Does what the commands' ends say.
     fn settle(&mut self, session: &mut Session<'_>, finished: Vec<Finished>) -> Result<()> {
         let topic = session.topic;
-        let mut acks: Vec<Receipt> = Vec::new();
         let mut lost: HashSet<Lane> = HashSet::new();
         for Finished { token, verdict } in finished {
             let Some(delivery) = self.running.remove(&token) else { continue };
@@ -127,11 +141,11 @@ impl Work {
             let receipt = delivery.receipt();
             let (counted, reason) = match verdict {
                 Verdict::Acked => {
-                    acks.push(receipt);
+                    self.acks.push(receipt);
                     continue;
                 }
                 Verdict::AckedAndStop => {
-                    acks.push(receipt);
+                    self.acks.push(receipt);
                     self.is_stopping = true;
                     continue;
                 }
@@ -155,9 +169,6 @@ impl Work {
         if self.is_ordered {
             // What was taken behind it was given back with it, and comes again in order.
             self.queue.retain(|(delivery, _)| !lost.contains(&delivery.lane));
-        }
-        if !acks.is_empty() {
-            session.consumer.ack(&acks).in_topic(topic)?;
         }
         Ok(())
     }
