@@ -37,6 +37,10 @@ impl Settler for GroupSettler<'_> {
     fn bury(&mut self, receipt: &Receipt, reason: &[u8]) -> Result<bool> {
         GroupSettler::bury(self, receipt.key, Some(receipt.lease), reason)
     }
+
+    fn settle(&mut self) -> Result<()> {
+        GroupSettler::settle(self)
+    }
 }
 
 pub(super) struct EmbeddedConsumer<'s>(pub(super) GroupMember<'s>);
@@ -56,6 +60,10 @@ impl Settler for EmbeddedConsumer<'_> {
 
     fn bury(&mut self, receipt: &Receipt, reason: &[u8]) -> Result<bool> {
         Settler::bury(self.0.settler(), receipt, reason)
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.0.settler().settle()
     }
 }
 

@@ -295,7 +295,8 @@ pub trait Settler {
     /// What the group's receipts carry, so that no other takes them.
     fn tag(&self) -> u32;
 
-    /// Settles what was delivered, at the topic's level; returns the receipts that came late.
+    /// Settles what was delivered; returns the receipts that came late. Written when this returns,
+    /// at the topic's level after [`Settler::settle`].
     fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>>;
 
     /// Gives back what was delivered. Not `counted`: as if it had not been. With `delay` in place of
@@ -304,6 +305,9 @@ pub trait Settler {
 
     /// Moves what was delivered to the dead-letter topic; `false` when the receipt came late.
     fn bury(&mut self, receipt: &Receipt, reason: &[u8]) -> Result<bool>;
+
+    /// Waits until all that was acked and nacked is at the topic's level.
+    fn settle(&mut self) -> Result<()>;
 }
 
 /// What became of entries that were given back.
@@ -331,7 +335,7 @@ pub trait Consumer: Settler {
     /// Whether the group has settled all that is in the topic now.
     fn is_drained(&mut self) -> Result<bool>;
 
-    /// Leaves the group: what is held goes to others at once.
+    /// Settles, and leaves the group: what is held goes to others at once.
     fn leave(&mut self) -> Result<()>;
 }
 

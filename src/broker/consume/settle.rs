@@ -1,6 +1,6 @@
 //! Settling what a group delivered: by the consumer that got it, or by whoever has its receipts.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::OpenGroup;
 use crate::broker::Flusher;
@@ -13,6 +13,10 @@ use crate::ids::{GroupName, TopicName};
 use crate::job::Job;
 use crate::log::Mode;
 use crate::store::Store;
+
+/// At `sync`, acks that nobody waits for are synced together. A power cut has what was acked for so
+/// long, and no more, done again.
+const SYNC_AFTER: Duration = Duration::from_millis(10);
 
 /// A group whose entries are settled.
 #[derive(Debug)]
@@ -45,13 +49,14 @@ impl<'s> GroupSettler<'s> {
         self.group.tag()
     }
 
-    /// Settles what was delivered; the receipts that came late are returned.
+    /// Settles what was delivered; the receipts that came late are returned. Written when this
+    /// returns, at the topic's level once [`GroupSettler::settle`] has said so.
     pub fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
         let late = self.group.decide(|state, now| {
             let settled = group::ack(state, receipts, now);
             (settled.events, settled.late)
         })?;
-        self.settle()?;
+        self.start_sync()?;
         Ok(late)
     }
 
@@ -73,20 +78,28 @@ impl<'s> GroupSettler<'s> {
         for key in exhausted {
             dead += u64::from(self.bury(key, None, reason)?);
         }
-        self.settle()?;
+        self.start_sync()?;
         Ok((late, dead))
     }
 
-    /// Acks follow the topic's level.
-    pub(in crate::broker) fn settle(&mut self) -> Result<()> {
+    /// Acks follow the topic's level, in the background: who works on does not wait for the disk.
+    fn start_sync(&self) -> Result<()> {
+        let (settings, _) = self.group.topic.settings()?;
+        let pause = match settings.durability {
+            Durability::None => return Ok(()),
+            Durability::Async => settings.flush_interval,
+            Durability::Sync => SYNC_AFTER,
+        };
+        self.flusher.order(&self.group.journal.files().journal, Instant::now() + pause);
+        Ok(())
+    }
+
+    /// Waits until what was said is at the topic's level.
+    pub fn settle(&mut self) -> Result<()> {
         let (settings, _) = self.group.topic.settings()?;
         let journal = &self.group.journal.files().journal;
         match settings.durability {
-            Durability::None => Ok(()),
-            Durability::Async => {
-                self.flusher.order(journal, Instant::now() + settings.flush_interval);
-                Ok(())
-            }
+            Durability::None | Durability::Async => self.start_sync(),
             Durability::Sync => journal.sync_to(journal.end_place(), &self.group.job),
         }
     }

@@ -89,6 +89,7 @@ fn work(sim: &Arc<Sim>, path: &Path, clock: &Clock, order: Order) -> Done {
         let began = sim.now();
         let receipts: Vec<Receipt> = settled.iter().map(|(_, receipt)| *receipt).collect();
         assert!(member.settler().ack(&receipts).expect("acks").is_empty());
+        member.settler().settle().expect("settles");
         done.acked.extend(settled.iter().map(|(offset, _)| (*offset, (began, sim.now()))));
     }
     done

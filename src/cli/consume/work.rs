@@ -27,6 +27,8 @@ struct Work {
     queue: VecDeque<(Delivery, Input)>,
     /// What each command is to settle.
     running: HashMap<u64, Vec<Delivery>>,
+    /// Of commands that ended well.
+    acks: Vec<Receipt>,
     /// Where order is kept, one command for a lane at a time.
     busy: HashSet<Lane>,
     is_ordered: bool,
@@ -50,6 +52,7 @@ pub(super) fn run(session: &mut Session<'_>, args: &Args, stop: &Stop) -> Result
         runner: Runner::new(args.exec.clone(), usize::from(args.parallel), args.exec_timeout)?,
         queue: VecDeque::new(),
         running: HashMap::new(),
+        acks: Vec::new(),
         busy: HashSet::new(),
         is_ordered: session.is_ordered,
         batch: args.batch.map(NonZeroUsize::get),
@@ -71,7 +74,11 @@ pub(super) fn run(session: &mut Session<'_>, args: &Args, stop: &Stop) -> Result
         if work.is_stopping {
             // Given back as the group is left.
             work.queue.clear();
+            work.ack(session)?;
         } else {
+            // Before anything is written: a command less would run meanwhile.
+            work.start(session.topic);
+            work.ack(session)?;
             work.fill(session)?;
             work.start(session.topic);
         }
@@ -151,10 +158,17 @@ impl Work {
         (deliveries, inputs.into_iter())
     }
 
+    fn ack(&mut self, session: &mut Session<'_>) -> Result<()> {
+        if !self.acks.is_empty() {
+            session.consumer.ack(&self.acks).in_topic(session.topic)?;
+            self.acks.clear();
+        }
+        Ok(())
+    }
+
     /// Does what the commands' ends say.
     fn settle(&mut self, session: &mut Session<'_>, finished: Vec<Finished>) -> Result<()> {
         let topic = session.topic;
-        let mut acks: Vec<Receipt> = Vec::new();
         let mut lost: HashSet<Lane> = HashSet::new();
         for Finished { token, verdict } in finished {
             let Some(deliveries) = self.running.remove(&token) else { continue };
@@ -164,11 +178,11 @@ impl Work {
             let receipts: Vec<Receipt> = deliveries.iter().map(Delivery::receipt).collect();
             let (counted, reason) = match verdict {
                 Verdict::Acked => {
-                    acks.extend(receipts);
+                    self.acks.extend(receipts);
                     continue;
                 }
                 Verdict::AckedAndStop => {
-                    acks.extend(receipts);
+                    self.acks.extend(receipts);
                     self.is_stopping = true;
                     continue;
                 }
@@ -194,9 +208,6 @@ impl Work {
         if self.is_ordered {
             // What was taken behind it was given back with it, and comes again in order.
             self.queue.retain(|(delivery, _)| !lost.contains(&delivery.lane));
-        }
-        if !acks.is_empty() {
-            session.consumer.ack(&acks).in_topic(topic)?;
         }
         Ok(())
     }

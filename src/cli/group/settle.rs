@@ -109,6 +109,7 @@ fn settle(
         let own: Vec<Receipt> = batch.iter().filter(|receipt| receipt.tag == tag).map(|receipt| receipt.receipt).collect();
         let (refused, died) = each(&mut *settler, &own).in_topic(topic)?;
         late.extend(refused.into_iter().map(|receipt| GroupReceipt { tag, receipt }));
+        settler.settle().in_topic(topic)?;
         (count, dead) = (count + own.len(), dead + died);
         match batch.iter().find(|receipt| receipt.tag != tag) {
             None => Ok(()),
