@@ -5,47 +5,54 @@
 //! Two checkpoints are kept, so that opening costs the same after a year of acks. What lies before
 //! the older one is trimmed. A checkpoint is written once the journal is durable up to its place, so
 //! it is never ahead of it.
+//!
+//! Where events are damaged the group falls back to what was before them and says so in the journal,
+//! under the lock that keeps others from writing checkpoints: so no checkpoint of what is void then
+//! can be newer.
 
-use serde::{Deserialize, Serialize};
+mod checkpoints;
+mod folded;
+
+use std::time::{Duration, Instant};
+
 use tracing::warn;
 
-use super::group::{GroupState, StoredCheckpoint};
+use self::checkpoints::Standing;
+use self::folded::{Fold, Folded};
+use super::group::GroupState;
+use super::members::CHECKPOINT_BYTE;
 use crate::codec::BatchBuilder;
 use crate::codec::batch::BatchIds;
 use crate::codec::frame::Packed;
 use crate::codec::group_event::GroupEvent;
 use crate::config::Compression;
+use crate::disk::{File, LockKind};
 use crate::error::{Error, Result};
-use crate::ids::{Incarnation, Offset, Place};
+use crate::ids::{Epoch, Offset, Place};
 use crate::job::Job;
-use crate::log::{GapReason, Log, LogReader, Step};
+use crate::log::{GapReason, Log, LogGap, LogReader, Step};
 use crate::store::GroupFiles;
 
 /// A checkpoint is due after so many bytes of events.
 const CHECKPOINT_BYTES: u64 = 4 << 20;
-const CHECKPOINTS: [&[u8]; 2] = [b"checkpoint-0", b"checkpoint-1"];
-const CHECKPOINT_BYTES_MAX: usize = 1 << 30;
+/// How long somebody else may be at a checkpoint.
+const LOCK_LIMIT: Duration = Duration::from_secs(30);
 
 /// A group's journal, and the state it comes to.
 #[derive(Debug)]
 pub struct Journal {
     files: GroupFiles,
-    state: GroupState,
+    folded: Folded,
     reader: LogReader,
     /// Bytes of events since the newest checkpoint.
     bytes: u64,
-    /// Where the newest checkpoint stands, and which of the two files it is.
-    newest: Option<(Place, usize)>,
+    /// The newest checkpoint of which this process knows.
+    newest: Option<Standing>,
+    /// The loss that was told last: it is met again by who begins anew.
+    told: Option<Offset>,
     scratch: Vec<u8>,
     encoded: Vec<u8>,
     batch: BatchBuilder,
-}
-
-/// What a checkpoint's file begins with.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    incarnation: Incarnation,
-    place: Place,
 }
 
 impl Journal {
@@ -53,10 +60,11 @@ impl Journal {
     pub fn open(files: GroupFiles) -> Result<Journal> {
         let mut journal = Journal {
             files,
-            state: GroupState::new(),
-            reader: LogReader::new(Offset::ZERO, crate::ids::Epoch::default()),
+            folded: Folded::new(),
+            reader: LogReader::new(Offset::ZERO, Epoch::default()),
             bytes: 0,
             newest: None,
+            told: None,
             scratch: Vec::new(),
             encoded: Vec::new(),
             batch: BatchBuilder::new(),
@@ -75,7 +83,7 @@ impl Journal {
     /// The state, as of the last [`Journal::catch_up`].
     #[must_use]
     pub fn state(&self) -> &GroupState {
-        &self.state
+        &self.folded.state
     }
 
     fn log(&self) -> &Log {
@@ -84,23 +92,27 @@ impl Journal {
 
     /// Goes back to the newest checkpoint that stands, or to the beginning.
     fn begin(&mut self) -> Result<()> {
-        let mut found: Option<(Place, usize, GroupState)> = None;
-        for which in 0..CHECKPOINTS.len() {
-            let Some((place, state)) = self.read_checkpoint(which)? else { continue };
-            if found.as_ref().is_none_or(|(newest, _, _)| newest.offset < place.offset) {
-                found = Some((place, which, state));
+        let start = Place { offset: self.log().log_start(), epoch: self.log().epoch() };
+        let mut begun = None;
+        for found in checkpoints::find(&self.files)? {
+            if let Some(state) = found.decode(&self.files)? {
+                begun = Some((found.standing, state));
+                break;
             }
         }
-        let start = Place { offset: self.log().log_start(), epoch: self.log().epoch() };
-        if found.is_none() && start.offset > Offset::ZERO {
-            let path = self.files.dir().path().to_owned();
-            let what = "the group's checkpoints are lost; delete the group and make it anew at the place it should go on from";
-            return Err(Error::Damaged { path, position: 0, what: what.to_owned() });
+        if begun.is_none() && start.offset > Offset::ZERO {
+            return Err(self.lost_beginning("the group's checkpoints are lost"));
         }
-        self.newest = found.as_ref().map(|(place, which, _)| (*place, *which));
-        let (place, state) = found.map_or_else(|| (start, GroupState::new()), |(place, _, state)| (place, state));
-        (self.reader, self.state, self.bytes) = (LogReader::new(place.offset, place.epoch), state, 0);
+        self.newest = begun.as_ref().map(|(standing, _)| *standing);
+        let (place, state) = begun.map_or_else(|| (start, GroupState::new()), |(standing, state)| (standing.place, state));
+        (self.reader, self.bytes) = (LogReader::new(place.offset, place.epoch), 0);
+        self.folded.begin(state);
         Ok(())
+    }
+
+    fn lost_beginning(&self, what: &str) -> Error {
+        let what = format!("{what}; delete the group and make it anew at the place it should go on from");
+        Error::Damaged { path: self.files.dir().path().to_owned(), position: 0, what }
     }
 
     /// Folds what was appended since.
@@ -109,29 +121,91 @@ impl Journal {
             let log = &self.files.journal;
             match self.reader.step(log, log.log_end())? {
                 Step::CaughtUp if log.is_gone()? => return Err(Error::TopicGone { path: log.path().to_owned() }),
-                Step::CaughtUp => return Ok(()),
+                Step::CaughtUp => return self.check_beginning(),
                 Step::Frame { frame, from, until } => {
-                    let damaged =
-                        |why: String| Error::Damaged { path: log.path().to_owned(), position: frame.header.position, what: why };
+                    let position = frame.header.position;
                     self.bytes += u64::from(frame.header.length);
-                    let records = frame.records_in(&mut self.scratch, from, until).map_err(|why| damaged(why.to_string()))?;
-                    for record in records {
-                        let record = record.map_err(|why| damaged(why.to_string()))?;
-                        let mut bytes = record.value().unwrap_or_default();
-                        while !bytes.is_empty() {
-                            let event = GroupEvent::decode(&mut bytes).map_err(|why| damaged(why.to_string()))?;
-                            self.state.apply(&event);
+                    match self.folded.take(&frame, from, until, &mut self.scratch) {
+                        Ok((_, Fold::Done)) => {}
+                        Ok((offset, Fold::Lost(what))) => self.lose(offset, what),
+                        Ok((_, Fold::Anew)) => self.begin()?,
+                        Err(newer) => {
+                            let path = self.log().path().to_owned();
+                            return Err(Error::Damaged { path, position, what: newer.to_string() });
                         }
                     }
                 }
-                // A crash took events that were not durable: nobody was promised anything by them.
-                Step::Gap(gap) if gap.reason == GapReason::Rewound => self.begin()?,
-                // Acks or deliveries are lost; what comes of it is that records are delivered again.
-                Step::Gap(gap) => {
-                    warn!(path = %log.path().display(), from = gap.from.0, until = gap.until.0, "events of a group are lost")
+                Step::Gap(LogGap { from, reason, .. }) => match reason {
+                    // A crash took events that were not durable: nobody was promised anything by them.
+                    GapReason::Rewound => {
+                        self.folded.forget_restarts();
+                        self.begin()?;
+                    }
+                    // Others have trimmed what is in a checkpoint.
+                    GapReason::Expired => self.begin()?,
+                    GapReason::Damaged { what, .. } => self.lose(from, &what),
+                    GapReason::GivenUp => self.lose(from, "a repair has left a hole"),
+                },
+            }
+        }
+    }
+
+    fn lose(&mut self, from: Offset, what: &str) {
+        if self.folded.lost_from.is_some() {
+            return;
+        }
+        self.folded.lost_from = Some(from);
+        if self.told.replace(from) != Some(from) {
+            let path = self.log().path().display();
+            warn!(%path, from = from.0, what, "a group's journal is damaged: what was done since is lost, and records are delivered again");
+        }
+    }
+
+    /// How a group is set is the first that its journal says.
+    fn check_beginning(&self) -> Result<()> {
+        let end = self.folded.lost_from.unwrap_or(self.reader.place().offset);
+        if end == Offset::ZERO { Err(self.lost_beginning("the beginning of the group's journal is lost")) } else { Ok(()) }
+    }
+
+    /// Whether events are lost, or may be, and the journal does not say yet that the group goes on
+    /// without them.
+    fn must_restart(&self) -> bool {
+        self.folded.lost_from.is_some() || self.log().epoch() > self.state().journal_epoch()
+    }
+
+    /// To be asked before anything is decided: has the group go on without events that are lost.
+    /// `false` when none are.
+    pub fn restart(&mut self, job: &Job) -> Result<bool> {
+        if !self.must_restart() {
+            return Ok(false);
+        }
+        let lock = self.files.members()?;
+        let began = Instant::now();
+        while !lock.try_lock(CHECKPOINT_BYTE, LockKind::Exclusive)? {
+            job.check()?;
+            if began.elapsed() > LOCK_LIMIT {
+                let path = self.files.dir().path().to_owned();
+                return Err(Error::Busy { what: "the group's checkpoints", path, holder: None, waited: began.elapsed() });
+            }
+            self.files.dir().pause(Duration::from_millis(2));
+        }
+        if self.folded.lost_from.is_some() {
+            // A newer checkpoint may have been written, by a process that had read what is lost now.
+            self.begin()?;
+        }
+        self.catch_up()?;
+        if self.must_restart() {
+            let at = self.reader.place();
+            let from = self.folded.lost_from.unwrap_or(at.offset);
+            if self.commit(&[GroupEvent::Restarted { from, at }], job)?.is_some() {
+                self.folded.lost_from = None;
+                if from < at.offset {
+                    // Whoever opens the group from now on begins behind the damage.
+                    self.store_checkpoint(&lock, job)?;
                 }
             }
         }
+        Ok(true)
     }
 
     /// Appends events that were decided in this state, and folds them; `false` when others have
@@ -149,7 +223,7 @@ impl Journal {
             Err(Error::OffsetConflict { .. }) => return Ok(None),
             other => other?,
         };
-        events.iter().for_each(|event| self.state.apply(event));
+        events.iter().for_each(|event| self.folded.state.apply(event));
         self.bytes += packed.length();
         self.reader.go_to(appended.end_place());
         Ok(Some(appended.end_place()))
@@ -160,42 +234,33 @@ impl Journal {
         if self.bytes < CHECKPOINT_BYTES { Ok(()) } else { self.write_checkpoint(job) }
     }
 
-    /// Writes a checkpoint.
+    /// Writes a checkpoint, unless somebody else is at it or was since this process wrote one.
     pub fn write_checkpoint(&mut self, job: &Job) -> Result<()> {
-        let place = self.reader.place();
-        self.log().sync_to(place, job)?;
-        let which = self.newest.map_or(0, |(_, which)| 1 - which);
-        let head = Head { incarnation: self.log().incarnation(), place };
-        let mut bytes = rmp_serde::to_vec(&(head, self.state.checkpoint())).expect("numbers and bytes always encode");
-        let crc = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        self.files.dir().replace(CHECKPOINTS[which], &bytes, true)?;
-        let before = self.newest.replace((place, which));
-        self.bytes = 0;
-        if let Some((older, _)) = before {
-            self.log().trim(older.offset, job)?;
+        let lock = self.files.members()?;
+        if !lock.try_lock(CHECKPOINT_BYTE, LockKind::Exclusive)? {
+            return Ok(());
         }
-        Ok(())
+        self.catch_up()?;
+        let known = self.newest.map(|newest| newest.place.offset);
+        self.newest = checkpoints::find(&self.files)?.first().map(|found| found.standing);
+        if self.newest.map(|newest| newest.place.offset) > known {
+            self.bytes = 0;
+            return Ok(());
+        }
+        // Before a restart nothing is to be stored: what is here is not what others have.
+        if self.must_restart() { Ok(()) } else { self.store_checkpoint(&lock, job) }
     }
 
-    fn read_checkpoint(&self, which: usize) -> Result<Option<(Place, GroupState)>> {
-        let Some(bytes) = self.files.dir().read(CHECKPOINTS[which], CHECKPOINT_BYTES_MAX)? else { return Ok(None) };
-        let Some((bytes, crc)) = bytes.split_last_chunk::<4>() else { return Ok(None) };
-        if crc32fast::hash(bytes).to_le_bytes() != *crc {
-            warn!(path = %self.files.dir().path().display(), "a checkpoint of the group is damaged; the other one is used");
-            return Ok(None);
+    /// Under the lock that keeps others from it.
+    fn store_checkpoint(&mut self, _lock: &File, job: &Job) -> Result<()> {
+        let place = self.reader.place();
+        self.log().sync_to(place, job)?;
+        let before = self.newest;
+        self.newest = Some(checkpoints::write(&self.files, self.state(), place, before)?);
+        self.bytes = 0;
+        if let Some(older) = before {
+            self.log().trim(older.place.offset, job)?;
         }
-        let Ok((head, stored)) = rmp_serde::from_slice::<(Head, StoredCheckpoint)>(bytes) else { return Ok(None) };
-        let log = self.log();
-        let stands = head.incarnation == log.incarnation()
-            && head.place.offset >= log.log_start()
-            && head.place.offset <= log.log_end()
-            && log.clamp(head.place)? == head.place.offset;
-        if !stands {
-            return Ok(None);
-        }
-        let state =
-            stored.restore().map_err(|what| Error::Damaged { path: self.files.dir().path().to_owned(), position: 0, what })?;
-        Ok(Some((head.place, state)))
+        Ok(())
     }
 }

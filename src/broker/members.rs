@@ -9,6 +9,8 @@ use crate::store::GroupFiles;
 
 /// The lock of who moves entries to the dead-letter topic.
 const BURIAL_BYTE: u64 = 1;
+/// The lock of who writes a checkpoint, or says that the group goes on without events that are lost.
+pub(super) const CHECKPOINT_BYTE: u64 = 2;
 /// From here on each consumer has a byte.
 const CONSUMERS_AT: u64 = 1 << 20;
 const WORDS: u32 = (PAGE_BYTES / 8) as u32;

@@ -19,7 +19,7 @@ use std::num::NonZeroU32;
 
 use self::wire::{Reader, Writer};
 use super::Runs;
-use crate::ids::{ConsumerId, Epoch, Incarnation, Lane, Offset, TimestampMs};
+use crate::ids::{ConsumerId, Epoch, Incarnation, Lane, Offset, Place, TimestampMs};
 
 /// Who may get what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -218,6 +218,10 @@ pub enum GroupEvent {
     /// The dead-letter topic is this one from now on. What was known of letters in another of the
     /// same name is void.
     LettersIn { topic: Incarnation },
+    /// The journal has lost events: those in `[from, at)`, or, where the two are one place, some that
+    /// a crash took before it. What they said is void, also for those who know it. It stands alone in
+    /// its batch, at `at`.
+    Restarted { from: Offset, at: Place },
 }
 
 /// Why bytes are not events.
@@ -280,6 +284,7 @@ impl GroupEvent {
             GroupEvent::Revived { offset, lane, at } => put.number(offset.0).number(u64::from(lane.0)).number(at.0),
             GroupEvent::Dropped { letters } => put.runs(letters),
             GroupEvent::LettersIn { topic } => put.incarnation(*topic),
+            GroupEvent::Restarted { from, at } => put.number(from.0).number(at.offset.0).number(at.epoch.0),
         };
     }
 
@@ -305,6 +310,7 @@ impl GroupEvent {
             GroupEvent::Clamped { .. } => 18,
             GroupEvent::Expired { .. } => 19,
             GroupEvent::Revived { .. } => 20,
+            GroupEvent::Restarted { .. } => 21,
             GroupEvent::Dropped { .. } => 22,
             GroupEvent::LettersIn { .. } => 23,
         }
@@ -361,6 +367,10 @@ impl GroupEvent {
             18 => GroupEvent::Clamped { to: take.offset()?, epoch: Epoch(take.number()?) },
             19 => GroupEvent::Expired { below: take.offset()? },
             20 => GroupEvent::Revived { offset: take.offset()?, lane: take.lane()?, at: take.time()? },
+            21 => {
+                let (from, offset, epoch) = (take.offset()?, take.offset()?, Epoch(take.number()?));
+                GroupEvent::Restarted { from, at: Place { offset, epoch } }
+            }
             22 => GroupEvent::Dropped { letters: take.runs()? },
             23 => GroupEvent::LettersIn { topic: take.incarnation()? },
             kind => return Err(BadEvent::UnknownKind(kind)),
@@ -469,6 +479,10 @@ mod tests {
             }),
             (offset(), any::<u64>()).prop_map(|(to, epoch)| GroupEvent::Clamped { to, epoch: Epoch(epoch) }),
             offset().prop_map(|below| GroupEvent::Expired { below }),
+            (offset(), offset(), any::<u64>()).prop_map(|(from, offset, epoch)| {
+                let at = Place { offset, epoch: Epoch(epoch) };
+                GroupEvent::Restarted { from, at }
+            }),
         ];
         prop_oneof![members, work, places]
     }

@@ -106,10 +106,15 @@ impl<'s> GroupMember<'s> {
     fn take_place(&mut self) -> Result<()> {
         let name = self.name.clone();
         // It has to exist before its byte can be locked, and to be locked before it is a member.
+        let before = self.me;
         self.me = self.settler.group.decide(|state, now| {
             let (consumer, events) = group::create(state, &name, now);
             (events, consumer)
         })?;
+        if self.me != before {
+            // Removed by others, or lost with the journal's events: it has another number now.
+            self.settler.members.give_back(before)?;
+        }
         let now = self.settler.group.now();
         if !self.settler.members.hold(self.me, now)? {
             let path = self.settler.group.journal.files().dir().path().join(String::from_utf8_lossy(&name).as_ref());

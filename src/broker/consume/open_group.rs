@@ -119,6 +119,9 @@ impl<'s> OpenGroup<'s> {
     ) -> Result<R> {
         loop {
             self.journal.catch_up()?;
+            if self.journal.restart(&self.job)? {
+                continue;
+            }
             if let Some(event) = self.follow_topic()? {
                 let before = self.journal.state().committed().offset;
                 if self.journal.commit(std::slice::from_ref(&event), &self.job)?.is_some() {

@@ -1,6 +1,8 @@
 //! Members of groups on a real store: several in one process are as several processes, since each
 //! opens the files itself.
 
+mod damage;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -255,6 +257,13 @@ fn a_group_goes_on_from_a_checkpoint_as_from_its_whole_journal() {
         assert_eq!(*again.state(), before, "{which}");
         dir.replace(which.as_bytes(), &whole, false).expect("written");
     }
+    // Both are: what was trimmed tells nobody.
+    for which in ["checkpoint-0", "checkpoint-1"] {
+        member.settler.group.journal.files().dir().unlink(which.as_bytes()).expect("there");
+    }
+    let lost = Journal::open(store.group(&member.settler.group.topic, &group_name(), Mode::Write, &Job::new()).expect("there"));
+    let Err(Error::Damaged { what, .. }) = lost else { panic!("{lost:?}") };
+    assert!(what.contains("delete the group and make it anew"), "{what}");
 }
 
 #[test]

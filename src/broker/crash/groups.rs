@@ -29,6 +29,8 @@ struct Done {
     published: BTreeMap<u64, usize>,
     /// When the ack began, and when it had come through.
     acked: BTreeMap<u64, (usize, usize)>,
+    /// All that were handed out, printed perhaps: they stand for their deliveries for ever.
+    receipts: BTreeSet<(u64, u64)>,
 }
 
 fn group() -> GroupName {
@@ -81,6 +83,7 @@ fn work(sim: &Arc<Sim>, path: &Path, clock: &Clock, order: Order) -> Done {
         publish(&store, &flusher, round * 5..round * 5 + 5);
         done.published.extend((round * 5..round * 5 + 5).map(|offset| (offset, sim.now())));
         let got = take(&mut member, 4);
+        done.receipts.extend(got.iter().map(|(offset, receipt)| (*offset, receipt.lease.0)));
         let settled: Vec<(u64, Receipt)> = got.into_iter().filter(|(offset, _)| offset % 7 != 3).collect();
         if round % 2 == 1 {
             // Of a journal that is not durable yet.
@@ -113,6 +116,8 @@ fn check(path: &Path, clock: &Clock, hand: &AtomicU64, done: &Done, ops: usize) 
         let got = take(&mut member, 100);
         let receipts: Vec<Receipt> = got.iter().map(|(_, receipt)| *receipt).collect();
         delivered.extend(got.iter().map(|(offset, _)| *offset));
+        let is_used = |(offset, receipt): &&(u64, Receipt)| done.receipts.contains(&(*offset, receipt.lease.0));
+        assert_eq!(got.iter().find(is_used), None, "a receipt of before the cut stands for a new delivery");
         member.settler().ack(&receipts).expect("acks");
         if member.is_drained().expect("looks") {
             break;

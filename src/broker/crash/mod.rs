@@ -54,7 +54,7 @@ fn seeds(usual: impl IntoIterator<Item = u64>) -> Vec<u64> {
 }
 
 /// Names the case if the test fails in it.
-struct Case(String);
+pub(super) struct Case(pub(super) String);
 
 impl Drop for Case {
     fn drop(&mut self) {

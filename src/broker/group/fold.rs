@@ -10,8 +10,10 @@ use super::pending::{Entry, Hold, Lease};
 use super::state::{GroupState, Intent};
 use crate::codec::group_event::{Count, Entries, EntryKey, GroupEvent, GroupSettings, Manner, Order, Source};
 use crate::codec::runs::Runs;
-use crate::ids::{ConsumerId, Epoch, Incarnation, Lane, Offset, TimestampMs};
+use crate::ids::{ConsumerId, Epoch, Incarnation, Lane, Offset, Place, TimestampMs};
 
+/// So many consumers at most have been made in events that a crash took.
+const LOST_CONSUMERS_MAX: u64 = 1 << 12;
 /// Every offset that a record can have.
 const ALL: Range<Offset> = Offset::ZERO..Offset(u64::MAX);
 
@@ -67,6 +69,7 @@ impl GroupState {
                 letters.runs().for_each(|run| self.letters.settle(run));
             }
             GroupEvent::LettersIn { topic } => self.find_letters_in(*topic),
+            GroupEvent::Restarted { from, at } => self.restart(*from, *at),
         }
     }
 
@@ -300,6 +303,16 @@ impl GroupState {
             self.intents.values_mut().for_each(|intent| intent.dead_letter_end = Offset::ZERO);
         }
         self.letters.are_in(topic);
+    }
+
+    /// What the lost events gave out is still in somebody's hands, and must not come again: the
+    /// numbers of deliveries, and those of consumers, of which a batch makes one.
+    fn restart(&mut self, from: Offset, at: Place) {
+        self.journal_epoch = at.epoch;
+        self.next_lease = self.next_lease.max(Lease::first_at(at));
+        let lost = at.offset.since(from).saturating_add(LOST_CONSUMERS_MAX);
+        let next = self.next_consumer.0.saturating_add(u32::try_from(lost).unwrap_or(u32::MAX));
+        self.next_consumer = ConsumerId(next);
     }
 
     /// Puts an entry in its place, in whatever state one was there before.

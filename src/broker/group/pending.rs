@@ -10,12 +10,22 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ids::{ConsumerId, Lane, Offset, TimestampMs};
+use crate::ids::{ConsumerId, Lane, Offset, Place, TimestampMs};
 
 /// The number of a delivery. It rises with every delivery of a group, so that no two deliveries of a
-/// record ever have the same: whoever shows an old one comes late.
+/// record ever have the same, also if the journal has lost one of them: whoever shows an old one
+/// comes late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lease(pub u64);
+
+impl Lease {
+    /// Above all that were given out in events before this place of the journal, known or lost: a
+    /// batch gives out two, and there is room for 64, in 2^38 batches an epoch.
+    pub(super) fn first_at(place: Place) -> Lease {
+        let batches = place.epoch.0.saturating_mul(1 << 38).saturating_add(place.offset.0);
+        Lease(batches.saturating_mul(64))
+    }
+}
 
 /// What is being done with a pending entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

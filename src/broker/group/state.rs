@@ -55,6 +55,8 @@ pub struct GroupState {
     pub(super) counters: Counters,
     pub(super) next_consumer: ConsumerId,
     pub(super) next_lease: Lease,
+    /// The epoch of its journal of which it was told.
+    pub(super) journal_epoch: Epoch,
     /// By name.
     #[serde(skip)]
     pub(super) names: BTreeMap<Box<[u8]>, ConsumerId>,
@@ -82,6 +84,7 @@ impl GroupState {
             counters: Counters::default(),
             next_consumer: ConsumerId::FIRST,
             next_lease: Lease(1),
+            journal_epoch: Epoch::default(),
             names: BTreeMap::new(),
         }
     }
@@ -132,6 +135,12 @@ impl GroupState {
     /// Whether the consumer may get anything at all: where lanes have owners, members may.
     pub(super) fn may_take(&self, consumer: ConsumerId) -> bool {
         self.consumer(consumer).is_some_and(|found| found.is_member || !self.books.is_ordered)
+    }
+
+    /// The epoch of its journal of which it was told: if there is a later one, events may be lost.
+    #[must_use]
+    pub fn journal_epoch(&self) -> Epoch {
+        self.journal_epoch
     }
 
     /// Every lane.

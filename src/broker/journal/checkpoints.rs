@@ -1,0 +1,87 @@
+//! The files of a group's two checkpoints.
+//!
+//! ```text
+//! checkpoint = head, state (MessagePack), CRC-32 of both (little-endian)
+//! ```
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::broker::group::{GroupState, StoredCheckpoint};
+use crate::error::{Error, Result};
+use crate::ids::{Incarnation, Place};
+use crate::store::GroupFiles;
+
+const FILES: [&[u8]; 2] = [b"checkpoint-0", b"checkpoint-1"];
+const BYTES_MAX: usize = 1 << 30;
+
+/// What a checkpoint's file begins with.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    incarnation: Incarnation,
+    place: Place,
+}
+
+/// Where a checkpoint stands in the journal, and which of the two files it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) place: Place,
+    which: usize,
+}
+
+/// A checkpoint that fits its journal, not decoded yet.
+pub(super) struct Found {
+    pub(super) standing: Standing,
+    state: Vec<u8>,
+}
+
+/// The checkpoints that can be gone on from, the newest first.
+pub(super) fn find(files: &GroupFiles) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for which in 0..FILES.len() {
+        found.extend(read(files, which)?);
+    }
+    found.sort_by_key(|found| std::cmp::Reverse(found.standing.place.offset));
+    Ok(found)
+}
+
+fn read(files: &GroupFiles, which: usize) -> Result<Option<Found>> {
+    let Some(mut bytes) = files.dir().read(FILES[which], BYTES_MAX)? else { return Ok(None) };
+    let crc = bytes.split_off(bytes.len().saturating_sub(4));
+    if crc32fast::hash(&bytes).to_le_bytes() != crc[..] {
+        let path = files.dir().path().join(String::from_utf8_lossy(FILES[which]).as_ref());
+        warn!(path = %path.display(), "a checkpoint of the group is damaged; the one before it is used");
+        return Ok(None);
+    }
+    let mut rest = &bytes[..];
+    let Ok(head) = rmp_serde::from_read::<_, Head>(&mut rest) else { return Ok(None) };
+    let (log, place) = (&files.journal, head.place);
+    let stands = head.incarnation == log.incarnation()
+        && place.offset >= log.log_start()
+        && place.offset <= log.log_end()
+        && log.clamp(place)? == place.offset;
+    let state = rest.to_vec();
+    Ok(stands.then_some(Found { standing: Standing { place, which }, state }))
+}
+
+impl Found {
+    /// The state; `None` when these bytes are none.
+    pub(super) fn decode(&self, files: &GroupFiles) -> Result<Option<GroupState>> {
+        let Ok(stored) = rmp_serde::from_slice::<StoredCheckpoint>(&self.state) else { return Ok(None) };
+        let damaged = |what| Error::Damaged { path: files.dir().path().to_owned(), position: 0, what };
+        stored.restore().map(Some).map_err(damaged)
+    }
+}
+
+/// Writes a checkpoint in the place of the older one.
+pub(super) fn write(files: &GroupFiles, state: &GroupState, place: Place, newest: Option<Standing>) -> Result<Standing> {
+    let which = newest.map_or(0, |newest| 1 - newest.which);
+    let head = Head { incarnation: files.journal.incarnation(), place };
+    let always = "numbers and bytes always encode";
+    let mut bytes = rmp_serde::to_vec(&head).expect(always);
+    rmp_serde::encode::write(&mut bytes, &state.checkpoint()).expect(always);
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    files.dir().replace(FILES[which], &bytes, true)?;
+    Ok(Standing { place, which })
+}
