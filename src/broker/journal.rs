@@ -12,6 +12,9 @@
 
 mod checkpoints;
 mod folded;
+mod verify;
+
+pub use verify::{mend_group, verify_group};
 
 use std::time::{Duration, Instant};
 

@@ -16,7 +16,7 @@ mod publish;
 pub use consume::{GroupMember, GroupSettler, Handed, Joining, OpenGroup, create_group};
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
-pub use journal::Journal;
+pub use journal::{Journal, mend_group, verify_group};
 pub use publish::{Level, TopicPublisher};
 
 #[cfg(test)]

@@ -289,10 +289,11 @@ impl Check<'_> {
     }
 }
 
-/// Whether a file of this name belongs into a topic's directory. What begins with a dot is
+/// Whether a file of this name belongs into a topic's directory, or a group's. What begins with a dot is
 /// somebody's who is at work.
 pub(super) fn is_own(name: &[u8]) -> bool {
     let is_index = name.strip_suffix(b".idx").is_some_and(|stem| base_of(&[stem, b".log"].concat()).is_some());
-    let is_named = name == HEAD || name == b"topic.toml" || name == b"groups";
+    const NAMES: [&[u8]; 6] = [HEAD, b"topic.toml", b"groups", b"members", b"checkpoint-0", b"checkpoint-1"];
+    let is_named = NAMES.contains(&name);
     is_named || is_index || base_of(name).is_some() || name.starts_with(b".")
 }

@@ -204,3 +204,41 @@ fn publishers_and_followers_go_on_during_a_repair() {
         assert!(value.starts_with(&format!("{offset} ")), "{row}");
     }
 }
+
+/// The journal of the group g of the topic t.
+fn journal(store: &Store) -> std::path::PathBuf {
+    store.path().join("topics/t/groups/g/00000000000000000000.log")
+}
+
+#[test]
+fn a_groups_journal_is_verified_and_goes_on_without_what_is_damaged() {
+    let store = Store::new();
+    store.ok_with(&["publish", "t", "-q"], (0..100).map(|number| format!("{number}\n")).collect::<String>().as_bytes());
+    let first = store.ok(&["consume", "t", "-g", "g", "-n", "10", "--consumer", "me"]);
+    assert_eq!(first.iter().filter(|byte| **byte == b'\n').count(), 10);
+    let before = fs::read(journal(&store)).expect("it is there").len();
+    store.ok(&["consume", "t", "-g", "g", "--drain", "--consumer", "me"]);
+    let ran = store.run(&["verify"]);
+    assert_eq!((ran.code(), ran.stdout().lines().count()), (0, 1), "{}", ran.stdout());
+    assert!(ran.stderr().starts_with("verified 1 topic, 1 group, 2 segments, "), "{}", ran.stderr());
+    // In what the second run said.
+    flip(&journal(&store), before + 70);
+    let ran = store.run(&["verify", "t"]);
+    assert_eq!(ran.code(), 7, "{}", ran.stdout());
+    let found = findings(&ran);
+    assert!(found[0].starts_with("t damage  ") && found[0].contains("delivers records again"), "{found:?}");
+    assert_eq!(store.run(&["verify", "--repair"]).code(), 2, "not without consent");
+    let ran = store.run(&["verify", "--repair", "--yes"]);
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    assert!(ran.stderr().contains("group g goes on without what its journal lost"), "{}", ran.stderr());
+    let ran = store.run(&["verify", "--json"]);
+    assert_eq!(ran.code(), 0, "{}", ran.stdout());
+    assert!(ran.stdout().contains("a checkpoint holds what it said"), "{}", ran.stdout());
+    let again = store.ok(&["consume", "t", "-g", "g", "--drain", "--consumer", "me"]);
+    let again = String::from_utf8(again).expect("UTF-8");
+    assert!(again.starts_with("10\n") && again.ends_with("99\n"), "what was settled before is not delivered again: {again}");
+    // A checkpoint that is wrong costs nothing while there is another way.
+    flip(&store.path().join("topics/t/groups/g/checkpoint-0"), 30);
+    let ran = store.run(&["verify"]);
+    assert!(ran.stdout().contains("the checksum does not match"), "{}", ran.stdout());
+}

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Incarnation, Place};
 use crate::store::GroupFiles;
 
-const FILES: [&[u8]; 2] = [b"checkpoint-0", b"checkpoint-1"];
+pub(super) const FILES: [&[u8]; 2] = [b"checkpoint-0", b"checkpoint-1"];
 const BYTES_MAX: usize = 1 << 30;
 
 /// What a checkpoint's file begins with.
@@ -35,33 +35,73 @@ pub(super) struct Found {
     state: Vec<u8>,
 }
 
+/// What is in the place of a checkpoint.
+pub(super) enum Check {
+    Missing,
+    /// It does not fit the journal: a crash, or another group of the name.
+    Void,
+    Damaged(&'static str),
+    Stands(Place),
+}
+
+/// Looks at a checkpoint without believing it.
+pub(super) fn check(files: &GroupFiles, name: &[u8]) -> Result<Check> {
+    let Some((head, state)) = (match read(files, name)? {
+        None => return Ok(Check::Missing),
+        Some(read) => read,
+    }) else {
+        return Ok(Check::Damaged("the checksum does not match"));
+    };
+    if !stands(files, &head)? {
+        return Ok(Check::Void);
+    }
+    let stored = rmp_serde::from_slice::<StoredCheckpoint>(&state);
+    Ok(match stored.is_ok_and(|stored| stored.restore().is_ok()) {
+        true => Check::Stands(head.place),
+        false => Check::Damaged("it contradicts itself"),
+    })
+}
+
 /// The checkpoints that can be gone on from, the newest first.
 pub(super) fn find(files: &GroupFiles) -> Result<Vec<Found>> {
     let mut found = Vec::new();
-    for which in 0..FILES.len() {
-        found.extend(read(files, which)?);
+    for (which, name) in FILES.iter().enumerate() {
+        match read(files, name)? {
+            None => {}
+            Some(None) => {
+                let path = files.dir().path().join(String::from_utf8_lossy(name).as_ref());
+                warn!(path = %path.display(), "a checkpoint of the group is damaged; the one before it is used");
+            }
+            Some(Some((head, state))) if stands(files, &head)? => {
+                found.push(Found { standing: Standing { place: head.place, which }, state });
+            }
+            Some(Some(_)) => {}
+        }
     }
     found.sort_by_key(|found| std::cmp::Reverse(found.standing.place.offset));
     Ok(found)
 }
 
-fn read(files: &GroupFiles, which: usize) -> Result<Option<Found>> {
-    let Some(mut bytes) = files.dir().read(FILES[which], BYTES_MAX)? else { return Ok(None) };
+/// Head and state; `None` when there is no such file, `Some(None)` when its bytes are not what was
+/// written.
+fn read(files: &GroupFiles, name: &[u8]) -> Result<Option<Option<(Head, Vec<u8>)>>> {
+    let Some(mut bytes) = files.dir().read(name, BYTES_MAX)? else { return Ok(None) };
     let crc = bytes.split_off(bytes.len().saturating_sub(4));
     if crc32fast::hash(&bytes).to_le_bytes() != crc[..] {
-        let path = files.dir().path().join(String::from_utf8_lossy(FILES[which]).as_ref());
-        warn!(path = %path.display(), "a checkpoint of the group is damaged; the one before it is used");
-        return Ok(None);
+        return Ok(Some(None));
     }
     let mut rest = &bytes[..];
-    let Ok(head) = rmp_serde::from_read::<_, Head>(&mut rest) else { return Ok(None) };
+    let head = rmp_serde::from_read::<_, Head>(&mut rest);
+    Ok(Some(head.ok().map(|head| (head, rest.to_vec()))))
+}
+
+/// Whether a checkpoint is of this journal, and of what is still in it.
+fn stands(files: &GroupFiles, head: &Head) -> Result<bool> {
     let (log, place) = (&files.journal, head.place);
-    let stands = head.incarnation == log.incarnation()
+    Ok(head.incarnation == log.incarnation()
         && place.offset >= log.log_start()
         && place.offset <= log.log_end()
-        && log.clamp(place)? == place.offset;
-    let state = rest.to_vec();
-    Ok(stands.then_some(Found { standing: Standing { place, which }, state }))
+        && log.clamp(place)? == place.offset)
 }
 
 impl Found {

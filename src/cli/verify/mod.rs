@@ -6,7 +6,9 @@ mod report;
 
 use clap::Args as ClapArgs;
 use drave::Error;
-use drave::ids::TopicName;
+use drave::broker::verify_group;
+use drave::ids::{GroupName, TopicName};
+use drave::log::Mode;
 use drave::store::{ListedTopic, Store, is_damage};
 
 use super::confirm::Consent;
@@ -19,14 +21,15 @@ use report::Report;
 
 /// Read every byte, check every checksum and link
 ///
-/// Without TOPIC all topics are read, and what lies beside them is looked at, too. Topics may be in use meanwhile. Reading changes nothing.
+/// Without TOPIC all topics are read, and what lies beside them is looked at, too. The groups of a topic are read with it. Topics may be in use
+/// meanwhile. Reading changes nothing.
 ///
 /// What is found is printed, a row for each finding. Columns: topic, severity ("damage": stored records are lost or wrong, exit 7; "note": no record
 /// that was acknowledged is concerned), path, position (in the file, in bytes), from, until (the offsets that are concerned), what.
 /// A summary goes to stderr.
 ///
 /// --repair writes damaged segments anew without the bad records, in place of which readers are told that they were given up; no other record
-/// changes its offset. It rebuilds indexes, and moves aside what does not belong there. What is replaced or moved is kept in the
+/// changes its offset. A group whose journal is damaged goes on from what was before. It rebuilds indexes, and moves aside what does not belong there. What is replaced or moved is kept in the
 /// store's directory quarantine. Publishers and readers may go on meanwhile. Afterwards all is read again: exit 0 means that it is whole now.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -106,6 +109,14 @@ fn check(args: &Args, context: &Context, store: &Store, topics: &[ListedTopic], 
         context.job.check()?;
         let (verified, ended) = store.verify_topic(&topic.name, &context.job);
         report.topic(&topic.name, &verified)?;
+        let ended = ended.and_then(|()| store.topic(&topic.name, Mode::Read, &context.job));
+        let ended = match ended.and_then(|opened| store.list_groups(&opened)) {
+            Ok(groups) => {
+                check_groups(context, store, &topic.name, &groups, report)?;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
         match ended {
             Ok(()) => {}
             Err(error @ (Error::Stopped | Error::TimedOut)) => return Err(error.into()),
@@ -113,6 +124,21 @@ fn check(args: &Args, context: &Context, store: &Store, topics: &[ListedTopic], 
             Err(Error::TopicMissing { .. } | Error::TopicGone { .. }) if args.topics.is_empty() => {}
             Err(error) if is_damage(&error) => report.unopened(&topic.name, &error)?,
             Err(error) => report.failed(context, &topic.name, error),
+        }
+    }
+    Ok(())
+}
+
+fn check_groups(context: &Context, store: &Store, topic: &TopicName, groups: &[GroupName], report: &mut Report) -> Result<()> {
+    for group in groups {
+        context.job.check()?;
+        let (verified, ended) = verify_group(store, topic, group, &context.job);
+        report.group(topic, group, &verified)?;
+        match ended {
+            Ok(()) | Err(Error::NameMissing { .. } | Error::TopicMissing { .. } | Error::TopicGone { .. }) => {}
+            Err(error @ (Error::Stopped | Error::TimedOut)) => return Err(error.into()),
+            Err(error) if is_damage(&error) => report.unopened_group(topic, &error)?,
+            Err(error) => report.failed(context, topic, error),
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `--repair`: what was found is made good as far as that goes, and read again.
 
+use drave::broker::{mend_group, verify_group};
 use drave::ids::TopicName;
 use drave::log::{Mended, Severity};
 use drave::store::Store;
@@ -21,12 +22,20 @@ pub(super) fn run(consent: &Consent, context: &Context, store: &Store, report: &
         let question = format!("repair {}? What is replaced is kept in {}", named(topics), quarantine.display());
         consent.ask(&question)?;
     }
+    for (topic, group) in &report.groups_to_mend {
+        consent.ask(&format!("have group {group} of {topic} go on without what its journal lost? It delivers records again"))?;
+    }
     let mut is_whole = !report.beyond_repair;
     for topic in topics {
         context.job.check()?;
         let mended = store.mend_topic(topic, &context.job).in_topic(topic)?;
         tell(context, topic, &mended);
         is_whole &= is_whole_now(context, store, topic)?;
+    }
+    for (topic, group) in &report.groups_to_mend {
+        mend_group(store, topic, group, &context.job).in_topic(topic)?;
+        context.say(&format!("{topic}: group {group} goes on without what its journal lost"));
+        is_whole &= !verify_group(store, topic, group, &context.job).0.is_damaged();
     }
     if report.leftovers {
         let removed = store.remove_leftovers()?;
@@ -37,7 +46,7 @@ pub(super) fn run(consent: &Consent, context: &Context, store: &Store, report: &
     if report.beyond_repair {
         context.say("what is damaged outside of topics was not repaired: restore it from a copy");
     }
-    if !topics.is_empty() {
+    if !topics.is_empty() || !report.groups_to_mend.is_empty() {
         context.say(if is_whole { "repaired; all of it is whole now" } else { "repaired what could be; damage is left" });
     }
     Ok(if is_whole { Exit::Done } else { Exit::Damaged })

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use drave::Error;
-use drave::ids::TopicName;
+use drave::ids::{GroupName, TopicName};
 use drave::log::{Finding, Severity, Verified};
 use drave::store::{Store, StrayKind};
 
@@ -17,6 +17,7 @@ const COLUMNS: [&str; 7] = ["topic", "severity", "path", "position", "from", "un
 pub(super) struct Report {
     rows: Option<Rows>,
     topics: u64,
+    groups: u64,
     segments: u64,
     frames: u64,
     records: u64,
@@ -28,6 +29,8 @@ pub(super) struct Report {
     pub(super) beyond_repair: bool,
     /// Topics that a repair could do something for.
     pub(super) repairable: Vec<TopicName>,
+    /// Groups that go on without what is lost once they are asked to.
+    pub(super) groups_to_mend: Vec<(TopicName, GroupName)>,
     /// Beside the topics lies what a repair removes.
     pub(super) leftovers: bool,
     /// The first topic that could not be checked, and why.
@@ -39,6 +42,7 @@ impl Report {
         Report {
             rows: Some(Rows::begin(COLUMNS, json)),
             topics: 0,
+            groups: 0,
             segments: 0,
             frames: 0,
             records: 0,
@@ -48,6 +52,7 @@ impl Report {
             notes: 0,
             beyond_repair: false,
             repairable: Vec::new(),
+            groups_to_mend: Vec::new(),
             leftovers: false,
             first_error: None,
         }
@@ -100,6 +105,27 @@ impl Report {
             self.repairable.push(topic.clone());
         }
         Ok(())
+    }
+
+    /// Takes what was found in a group.
+    pub(super) fn group(&mut self, topic: &TopicName, group: &GroupName, verified: &Verified) -> Result<()> {
+        self.groups += 1;
+        self.segments += verified.segments;
+        self.bytes += verified.bytes;
+        for Finding { severity, path, position, what, repairable, .. } in &verified.findings {
+            self.row(Some(topic), *severity, path, Some(*position), None, what.clone())?;
+            self.beyond_repair |= *severity == Severity::Damage && !repairable;
+        }
+        if verified.findings.iter().any(|finding| finding.repairable) {
+            self.groups_to_mend.push((topic.clone(), group.clone()));
+        }
+        Ok(())
+    }
+
+    /// Takes a group that is too damaged to be opened.
+    pub(super) fn unopened_group(&mut self, topic: &TopicName, error: &Error) -> Result<()> {
+        self.beyond_repair = true;
+        self.error(Some(topic), error)
     }
 
     /// Takes a topic that is too damaged to be opened.
@@ -158,13 +184,14 @@ impl Report {
         if let Some(rows) = self.rows.take() {
             rows.end()?;
         }
-        let verified = [
-            counted(self.topics, "topic"),
+        let mut verified = vec![counted(self.topics, "topic")];
+        verified.extend((self.groups > 0).then(|| counted(self.groups, "group")));
+        verified.extend([
             counted(self.segments, "segment"),
             counted(self.frames, "frame"),
             counted(self.records, "record"),
             size(self.bytes),
-        ];
+        ]);
         let notes = if self.notes == 0 { String::new() } else { format!(", {}", counted(self.notes, "note")) };
         let damage = match (self.places_damaged, self.records_damaged) {
             (0, _) => "no damage".to_owned(),
