@@ -42,19 +42,16 @@ impl GroupSettler<'_> {
             let given_up = event.is_some();
             (event.into_iter().collect(), given_up)
         })?;
-        // The intent comes before the copy, also for the disk.
-        let journal = &self.group.journal.files().journal;
-        journal.sync_to(journal.end_place(), &self.group.job)?;
         self.carry_out()?;
         Ok(given_up)
     }
 
-    /// Carries out what a consumer that died had begun.
+    /// Carries out what a consumer that died had begun. One that lives does so itself, with all that
+    /// is open.
     pub(super) fn finish_burials(&mut self) -> Result<()> {
-        if self.group.journal.state().open_intents().next().is_none() {
+        if self.group.journal.state().open_intents().next().is_none() || !self.members.begin_burial()? {
             return Ok(());
         }
-        self.hold_burial()?;
         let done = self.group.journal.catch_up().and_then(|()| self.carry_out());
         self.members.end_burial()?;
         done
@@ -87,6 +84,12 @@ impl GroupSettler<'_> {
             .open_intents()
             .map(|(key, intent)| (key, intent.dead_letter_end, intent.reason.clone()))
             .collect();
+        if !open.is_empty() {
+            // The intent comes before the copy, also for the disk, and whoever had it: it may have died
+            // before it could see to that.
+            let journal = &self.group.journal.files().journal;
+            journal.sync_to(journal.end_place(), &self.group.job)?;
+        }
         for (key, end, reason) in open {
             if !self.is_copied(&letters, key, end)? {
                 self.copy(&name, &letters, key, &reason)?;

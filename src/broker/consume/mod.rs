@@ -273,6 +273,7 @@ impl<'s> GroupMember<'s> {
             // Others took this one for dead: it was stopped for too long.
             self.take_place()?;
         }
+        self.settler.finish_burials()?;
         self.settler.group.decide(|state, _| (group::forget_passed(state), ()))?;
         let me = self.me;
         let mut heard: Vec<(ConsumerId, Option<TimestampMs>)> = Vec::new();

@@ -35,6 +35,9 @@ pub(super) struct Found {
     state: Vec<u8>,
 }
 
+/// A checkpoint's head, and its state, not decoded yet.
+type Parts = (Head, Vec<u8>);
+
 /// What is in the place of a checkpoint.
 pub(super) enum Check {
     Missing,
@@ -82,9 +85,8 @@ pub(super) fn find(files: &GroupFiles) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Head and state; `None` when there is no such file, `Some(None)` when its bytes are not what was
-/// written.
-fn read(files: &GroupFiles, name: &[u8]) -> Result<Option<Option<(Head, Vec<u8>)>>> {
+/// `None` when there is no such file, `Some(None)` when its bytes are not what was written.
+fn read(files: &GroupFiles, name: &[u8]) -> Result<Option<Option<Parts>>> {
     let Some(mut bytes) = files.dir().read(name, BYTES_MAX)? else { return Ok(None) };
     let crc = bytes.split_off(bytes.len().saturating_sub(4));
     if crc32fast::hash(&bytes).to_le_bytes() != crc[..] {
