@@ -21,8 +21,9 @@ use crate::job::Job;
 use crate::log::{GapReason, Log, LogReader, Step};
 use crate::store::GroupFiles;
 
-/// A checkpoint is due after so many bytes of events.
-const CHECKPOINT_BYTES: u64 = 4 << 20;
+/// A checkpoint is due after so many bytes of events, which take 5 ms to fold; or after as many as
+/// the last one had itself: writing them costs no more than twice what the events cost.
+const CHECKPOINT_DUE_BYTES: u64 = 1 << 20;
 const CHECKPOINTS: [&[u8]; 2] = [b"checkpoint-0", b"checkpoint-1"];
 const CHECKPOINT_BYTES_MAX: usize = 1 << 30;
 
@@ -32,8 +33,12 @@ pub struct Journal {
     files: GroupFiles,
     state: GroupState,
     reader: LogReader,
-    /// Bytes of events since the newest checkpoint.
+    /// Bytes of events since the newest checkpoint, as far as is known.
     bytes: u64,
+    /// After how many another one is due.
+    due_bytes: u64,
+    /// The log start then. Who writes a checkpoint moves it.
+    start: Offset,
     /// Where the newest checkpoint stands, and which of the two files it is.
     newest: Option<(Place, usize)>,
     scratch: Vec<u8>,
@@ -56,6 +61,8 @@ impl Journal {
             state: GroupState::new(),
             reader: LogReader::new(Offset::ZERO, crate::ids::Epoch::default()),
             bytes: 0,
+            due_bytes: CHECKPOINT_DUE_BYTES,
+            start: Offset::ZERO,
             newest: None,
             scratch: Vec::new(),
             encoded: Vec::new(),
@@ -99,7 +106,8 @@ impl Journal {
         }
         self.newest = found.as_ref().map(|(place, which, _)| (*place, *which));
         let (place, state) = found.map_or_else(|| (start, GroupState::new()), |(place, _, state)| (place, state));
-        (self.reader, self.state, self.bytes) = (LogReader::new(place.offset, place.epoch), state, 0);
+        (self.reader, self.state) = (LogReader::new(place.offset, place.epoch), state);
+        (self.bytes, self.start) = (0, start.offset);
         Ok(())
     }
 
@@ -108,7 +116,6 @@ impl Journal {
         loop {
             let log = &self.files.journal;
             match self.reader.step(log, log.log_end())? {
-                Step::CaughtUp if log.is_gone()? => return Err(Error::TopicGone { path: log.path().to_owned() }),
                 Step::CaughtUp => return Ok(()),
                 Step::Frame { frame, from, until } => {
                     let damaged =
@@ -134,6 +141,12 @@ impl Journal {
         }
     }
 
+    /// Whether the group was deleted. Who appends is told so anyway.
+    pub fn check_in_force(&self) -> Result<()> {
+        let log = self.log();
+        if log.is_gone()? { Err(Error::TopicGone { path: log.path().to_owned() }) } else { Ok(()) }
+    }
+
     /// Appends events that were decided in this state, and folds them; `false` when others have
     /// appended since: then nothing is done.
     pub fn commit(&mut self, events: &[GroupEvent], job: &Job) -> Result<Option<Place>> {
@@ -157,7 +170,12 @@ impl Journal {
 
     /// Writes a checkpoint if one is due, and lets go of what lies before the one before.
     pub fn keep_short(&mut self, job: &Job) -> Result<()> {
-        if self.bytes < CHECKPOINT_BYTES { Ok(()) } else { self.write_checkpoint(job) }
+        let start = self.log().log_start();
+        if start > self.start {
+            // Somebody else has written one.
+            (self.bytes, self.start) = (0, start);
+        }
+        if self.bytes < self.due_bytes { Ok(()) } else { self.write_checkpoint(job) }
     }
 
     /// Writes a checkpoint.
@@ -171,10 +189,11 @@ impl Journal {
         bytes.extend_from_slice(&crc.to_le_bytes());
         self.files.dir().replace(CHECKPOINTS[which], &bytes, true)?;
         let before = self.newest.replace((place, which));
-        self.bytes = 0;
         if let Some((older, _)) = before {
             self.log().trim(older.offset, job)?;
         }
+        (self.bytes, self.start) = (0, self.log().log_start());
+        self.due_bytes = CHECKPOINT_DUE_BYTES.max(bytes.len() as u64);
         Ok(())
     }
 

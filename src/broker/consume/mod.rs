@@ -250,6 +250,7 @@ impl<'s> GroupMember<'s> {
             return Ok(());
         }
         self.looked = Some(Instant::now());
+        self.group.journal.check_in_force()?;
         let now = self.group.now();
         if self.beaten.elapsed() >= BEAT_EVERY {
             self.members.beat(self.me, now);
