@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole-process figures of the README, each beside its peer in one run: medians, ratios, counted output.
 # Usage: benches/rows.sh [--quick] [ROW...]     rows: none none25 sync replay pipe start memory crash size topics
+#        consume key exec killed
 # Needs hyperfine and jq (Debian packages), and 40 GB of disk (--quick: 1 GB) in ${ROWS_DIR:-target/rows}.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +10,7 @@ quick=; rows=()
 for argument; do
   case $argument in --quick) quick=1 ;; *) rows+=("$argument") ;; esac
 done
-[ ${#rows[@]} -gt 0 ] || rows=(none none25 sync replay pipe start memory crash size topics)
+[ ${#rows[@]} -gt 0 ] || rows=(none none25 sync replay pipe start memory crash size topics consume key exec killed)
 
 cargo build --release --quiet
 drave=$PWD/target/release/drave
@@ -98,6 +99,44 @@ row_topics() {
   hyperfine --style none --warmup 1 --runs "$runs" "$drave topic list > list" --export-json times.json > /dev/null 2>&1
   say "topic list" "$(ms "$(median 0)") ms"
   [ "$(wc -l < list)" -ge "$topics" ] || { echo "topics are missing" >&2; exit 1; }
+}
+# members COUNT ORDER: so many share the topic until it is worked through
+members() { for _ in $(seq "$1"); do $drave consume t -g g --order "$2" --drain > /dev/null & done; wait; }
+# shared NAME COUNT ORDER LINES
+shared() {
+  export -f members; export drave
+  hyperfine --style none --shell bash --warmup 1 --runs "$runs" --prepare "$drave group delete t g --yes || true" \
+    "members $2 $3" --export-json times.json > /dev/null 2>&1
+  say "$1" "$(jq -n "$4 / $(median 0) / 1e4 | round / 100") M records/s together"
+}
+row_consume() {
+  make_lines $lines lines; eval "$(fresh none)"; $drave publish t < lines
+  shared "consume > /dev/null, order none, 2 members" 2 none $lines
+}
+row_key() {
+  make_lines $lines lines; eval "$(fresh none)"
+  awk '{ print "key-" (NR * 7919) % 10000 "\t" $0 }' lines | $drave publish t -K '\t'
+  shared "consume > /dev/null, order key, 10,000 keys, 4 members" 4 key $lines
+}
+row_exec() {
+  seq 2000 > numbers; eval "$(fresh sync)"; $drave publish t < numbers
+  beside "consume -P 2 --exec true, sync | xargs -P 2 -n 1 true" "$drave group delete t g --yes || true" \
+    "$drave consume t -g g --drain -P 2 --exec true" "xargs -a numbers -P 2 -n 1 true"
+}
+# One of four members of order key is killed with records in hand: until the others have worked them.
+row_killed() {
+  local lease=2 pid last killed pids=(); eval "$(fresh none)"
+  $drave group create t g order=key lease=${lease}s
+  rm -f worked; touch worked
+  $drave consume t -g g -P 4 --exec sleep 4 & pid=$!
+  for _ in 1 2 3; do $drave consume t -g g -P 4 --exec sh -c 'echo "$(date +%s%N) $DRAVE_OFFSET" >> worked' & pids+=($!); done
+  until [ "$($drave inspect group t g --json | jq -s 'map(select(.lanes > 0)) | length')" = 4 ]; do sleep 0.05; done
+  seq 200 | awk '{ print "key-" $1 "\t" $1 }' | $drave publish t -K '\t'
+  sleep 0.1; killed=$(date +%s%N); { kill -9 $pid; wait $pid; } 2> /dev/null || true
+  until [ "$(cut -d' ' -f2 worked | sort -u | wc -l)" -ge 200 ]; do sleep 0.05; done
+  last=$(sort -n worked | tail -1 | cut -d' ' -f1)
+  kill "${pids[@]}"; wait 2> /dev/null || true
+  say "a member killed with records in hand, until all is worked" "lease + $(( (last - killed) / 1000000 - lease * 1000 )) ms"
 }
 
 say "$(nproc) cores, $(uname -r), $(stat -f -c %T .), $(date -u +%F)" ""

@@ -36,8 +36,9 @@ use crate::job::Job;
 use crate::log::{GapReason, Log, LogGap, LogReader, Step};
 use crate::store::GroupFiles;
 
-/// A checkpoint is due after so many bytes of events.
-const CHECKPOINT_BYTES: u64 = 4 << 20;
+/// A checkpoint is due after so many bytes of events, which take 5 ms to fold; or after as many as
+/// the last one had itself: writing them costs no more than twice what the events cost.
+const CHECKPOINT_DUE_BYTES: u64 = 1 << 20;
 /// How long somebody else may be at a checkpoint.
 const LOCK_LIMIT: Duration = Duration::from_secs(30);
 
@@ -47,8 +48,12 @@ pub struct Journal {
     files: GroupFiles,
     folded: Folded,
     reader: LogReader,
-    /// Bytes of events since the newest checkpoint.
+    /// Bytes of events since the newest checkpoint, as far as is known.
     bytes: u64,
+    /// After how many another one is due.
+    due_bytes: u64,
+    /// The log start then. Who writes a checkpoint moves it.
+    start: Offset,
     /// The newest checkpoint of which this process knows.
     newest: Option<Standing>,
     /// The loss that was told last: it is met again by who begins anew.
@@ -66,6 +71,8 @@ impl Journal {
             folded: Folded::new(),
             reader: LogReader::new(Offset::ZERO, Epoch::default()),
             bytes: 0,
+            due_bytes: CHECKPOINT_DUE_BYTES,
+            start: Offset::ZERO,
             newest: None,
             told: None,
             scratch: Vec::new(),
@@ -108,7 +115,7 @@ impl Journal {
         }
         self.newest = begun.as_ref().map(|(standing, _)| *standing);
         let (place, state) = begun.map_or_else(|| (start, GroupState::new()), |(standing, state)| (standing.place, state));
-        (self.reader, self.bytes) = (LogReader::new(place.offset, place.epoch), 0);
+        (self.reader, self.bytes, self.start) = (LogReader::new(place.offset, place.epoch), 0, start.offset);
         self.folded.begin(state);
         Ok(())
     }
@@ -123,7 +130,6 @@ impl Journal {
         loop {
             let log = &self.files.journal;
             match self.reader.step(log, log.log_end())? {
-                Step::CaughtUp if log.is_gone()? => return Err(Error::TopicGone { path: log.path().to_owned() }),
                 Step::CaughtUp => return self.check_beginning(),
                 Step::Frame { frame, from, until } => {
                     let position = frame.header.position;
@@ -211,6 +217,12 @@ impl Journal {
         Ok(true)
     }
 
+    /// Whether the group was deleted. Who appends is told so anyway.
+    pub fn check_in_force(&self) -> Result<()> {
+        let log = self.log();
+        if log.is_gone()? { Err(Error::TopicGone { path: log.path().to_owned() }) } else { Ok(()) }
+    }
+
     /// Appends events that were decided in this state, and folds them; `false` when others have
     /// appended since: then nothing is done.
     pub fn commit(&mut self, events: &[GroupEvent], job: &Job) -> Result<Option<Place>> {
@@ -234,7 +246,12 @@ impl Journal {
 
     /// Writes a checkpoint if one is due, and lets go of what lies before the one before.
     pub fn keep_short(&mut self, job: &Job) -> Result<()> {
-        if self.bytes < CHECKPOINT_BYTES { Ok(()) } else { self.write_checkpoint(job) }
+        let start = self.log().log_start();
+        if start > self.start {
+            // Somebody else has written one.
+            (self.bytes, self.start) = (0, start);
+        }
+        if self.bytes < self.due_bytes { Ok(()) } else { self.write_checkpoint(job) }
     }
 
     /// Writes a checkpoint, unless somebody else is at it or was since this process wrote one.
@@ -259,11 +276,13 @@ impl Journal {
         let place = self.reader.place();
         self.log().sync_to(place, job)?;
         let before = self.newest;
-        self.newest = Some(checkpoints::write(&self.files, self.state(), place, before)?);
-        self.bytes = 0;
+        let (standing, bytes) = checkpoints::write(&self.files, self.state(), place, before)?;
+        self.newest = Some(standing);
         if let Some(older) = before {
             self.log().trim(older.place.offset, job)?;
         }
+        (self.bytes, self.start) = (0, self.log().log_start());
+        self.due_bytes = CHECKPOINT_DUE_BYTES.max(bytes);
         Ok(())
     }
 }

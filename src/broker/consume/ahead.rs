@@ -20,9 +20,9 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    pub(super) fn new(start: Place) -> Ahead {
-        let reader = LogReader::new(start.offset, start.epoch);
-        Ahead { reader, from: start.offset, records: Vec::new(), scratch: Vec::new() }
+    pub(super) fn new(log: &Log) -> Ahead {
+        let start = log.log_start();
+        Ahead { reader: LogReader::new(start, log.epoch()), from: start, records: Vec::new(), scratch: Vec::new() }
     }
 
     /// Sees to it that the stretch begins at `from`, and reads on until `count` records of it are in

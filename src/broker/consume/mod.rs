@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 mod ahead;
 mod open_group;
+mod pick;
 mod settle;
 
 pub use open_group::{OpenGroup, create_group};
 pub use settle::GroupSettler;
 
 use self::ahead::Ahead;
+use self::pick::Picker;
 use super::Flusher;
 use super::dead_letters::dead_letter_topic;
 use super::group::{self, Delivery, Fresh, GroupState, Take};
@@ -19,9 +21,9 @@ use crate::codec::group_event::{EntryKey, Manner, Order, Source};
 use crate::codec::records::Record;
 use crate::disk::random;
 use crate::error::{Error, Result};
-use crate::ids::{ConsumerId, GroupName, Lane, Offset, Place, TimestampMs, TopicName};
+use crate::ids::{ConsumerId, GroupName, Lane, Offset, TimestampMs, TopicName};
 use crate::job::Job;
-use crate::log::{LogGap, LogReader, Mode, Step};
+use crate::log::{LogGap, Mode};
 use crate::store::{Store, Topic};
 
 /// How often a consumer looks whether others have died, at least: what they held comes to others soon.
@@ -39,8 +41,7 @@ pub struct GroupMember<'s> {
     me: ConsumerId,
     manner: Manner,
     ahead: Ahead,
-    reader: LogReader,
-    scratch: Vec<u8>,
+    picker: Picker,
     pub(super) looked: Option<Instant>,
     beaten: Instant,
     seen: u32,
@@ -85,15 +86,13 @@ impl<'s> GroupMember<'s> {
         let log = settler.group.topic.log();
         let made_up = || format!("{}-{:08x}", std::process::id(), u32::from_le_bytes(random())).into_bytes();
         let name = how.name.map_or_else(made_up, <[u8]>::to_vec);
-        let start = Place { offset: log.log_start(), epoch: log.epoch() };
         let mut member = GroupMember {
-            ahead: Ahead::new(start),
-            reader: LogReader::new(start.offset, start.epoch),
+            ahead: Ahead::new(log),
+            picker: Picker::new(log),
             settler,
             name,
             me: ConsumerId::FIRST,
             manner: Manner { is_passing: how.name.is_none(), is_manual: how.is_manual },
-            scratch: Vec::new(),
             looked: None,
             beaten: Instant::now(),
             seen: 0,
@@ -194,42 +193,18 @@ impl<'s> GroupMember<'s> {
         let dead_letters = self.dead_letters_of(&handed.deliveries)?;
         for source in [Source::Topic, Source::DeadLetter] {
             let topic = if source == Source::Topic { Some(&self.settler.group.topic) } else { dead_letters.as_ref() };
-            let Some(topic) = topic else { continue };
-            let mut wanted: Vec<usize> =
-                (0..found.len()).filter(|index| handed.deliveries[*index].key.source == source).collect();
-            wanted.sort_unstable_by_key(|index| handed.deliveries[*index].key.offset);
-            let mut left = &wanted[..];
-            let offset_of = |index: usize| handed.deliveries[index].key.offset;
-            let Some(last) = wanted.last().map(|index| offset_of(*index)) else { continue };
-            let begin = Place { offset: offset_of(wanted[0]), epoch: topic.log().epoch() };
-            let mut letters = LogReader::new(begin.offset, begin.epoch);
-            let reader = if source == Source::Topic { &mut self.reader } else { &mut letters };
-            reader.go_to(begin);
-            while let Some(&next) = left.first() {
-                if reader.place().offset < offset_of(next) {
-                    reader.seek(offset_of(next));
-                }
-                match reader.step(topic.log(), last.plus(1))? {
-                    Step::CaughtUp => break,
-                    Step::Gap(gap) => {
-                        left = &left[left.partition_point(|index| offset_of(*index) < gap.until)..];
-                        handed.gaps.push(gap);
-                    }
-                    Step::Frame { frame, from, until } => {
-                        let Ok(records) = frame.records_in(&mut self.scratch, from.max(offset_of(next)), until) else { continue };
-                        let end = records.end_offset();
-                        for record in records.flatten() {
-                            let Some(&index) = left.first() else { break };
-                            if record.offset == offset_of(index) {
-                                found[index] = true;
-                                each(&handed.deliveries[index], &record);
-                                left = &left[1..];
-                            }
-                        }
-                        left = &left[left.partition_point(|index| offset_of(*index) < end)..];
-                    }
-                }
-            }
+            let Some(log) = topic.map(|topic| topic.log()) else { continue };
+            let mut wanted: Vec<(Offset, usize)> = Vec::with_capacity(found.len());
+            let of_source = handed.deliveries.iter().enumerate().filter(|(_, delivery)| delivery.key.source == source);
+            wanted.extend(of_source.map(|(index, delivery)| (delivery.key.offset, index)));
+            wanted.sort_unstable();
+            let mut letters = Picker::new(log);
+            let picker = if source == Source::Topic { &mut self.picker } else { &mut letters };
+            let gaps = picker.pick(log, &wanted, |index, record| {
+                found[index] = true;
+                each(&handed.deliveries[index], record);
+            })?;
+            handed.gaps.extend(gaps);
         }
         if found.iter().all(|found| *found) {
             return Ok(());
@@ -263,6 +238,7 @@ impl<'s> GroupMember<'s> {
             return Ok(());
         }
         self.looked = Some(Instant::now());
+        self.settler.group.journal.check_in_force()?;
         let now = self.settler.group.now();
         if self.beaten.elapsed() >= BEAT_EVERY {
             self.settler.members.beat(self.me, now);

@@ -17,6 +17,8 @@ use crate::clock::Clock;
 use crate::codec::BatchBuilder;
 use crate::codec::group_event::GroupSettings;
 use crate::config::Overrides;
+use crate::ids::Place;
+use crate::log::{LogReader, Step};
 use crate::store::StoreOptions;
 
 fn topic() -> TopicName {

@@ -115,8 +115,8 @@ impl Found {
     }
 }
 
-/// Writes a checkpoint in the place of the older one.
-pub(super) fn write(files: &GroupFiles, state: &GroupState, place: Place, newest: Option<Standing>) -> Result<Standing> {
+/// Writes a checkpoint in the place of the older one. Says how many bytes it has, too.
+pub(super) fn write(files: &GroupFiles, state: &GroupState, place: Place, newest: Option<Standing>) -> Result<(Standing, u64)> {
     let which = newest.map_or(0, |newest| 1 - newest.which);
     let head = Head { incarnation: files.journal.incarnation(), place };
     let always = "numbers and bytes always encode";
@@ -125,5 +125,5 @@ pub(super) fn write(files: &GroupFiles, state: &GroupState, place: Place, newest
     let crc = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     files.dir().replace(FILES[which], &bytes, true)?;
-    Ok(Standing { place, which })
+    Ok((Standing { place, which }, bytes.len() as u64))
 }
