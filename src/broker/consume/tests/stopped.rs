@@ -1,9 +1,29 @@
-//! A consumer whose process was stopped for longer than a session, and goes on.
+//! A consumer that lives, and one whose process was stopped for longer than a session and goes on.
 
 use super::*;
 
 /// Longer than a session, and than a lease.
 const LONG_MS: u64 = 31_000;
+
+#[test]
+fn who_lives_keeps_what_it_works_on_however_short_the_lease() {
+    for lease_ms in [100, 1_000, 8_000] {
+        let settings = GroupSettings { lease_ms, ..GroupSettings::default() };
+        let (dir, clock, hand) = made(&settings, 10);
+        let stores = [open(dir.path(), &clock), open(dir.path(), &clock)];
+        let flushers = [Flusher::default(), Flusher::default()];
+        let mut works = join(&stores[0], &flushers[0], "works");
+        let mut other = join(&stores[1], &flushers[1], "other");
+        let held = take(&mut works, 10);
+        for _ in 0..200 {
+            hand.fetch_add(lease_ms / 3, Ordering::SeqCst);
+            works.looked = None;
+            works.look_after_others().expect("looks");
+            assert!(take(&mut other, 10).is_empty(), "a lease of {lease_ms} ms");
+        }
+        assert!(works.settler().ack(&receipts(&held)).expect("acks").is_empty());
+    }
+}
 
 #[test]
 fn who_was_taken_for_dead_is_refused_and_joins_again() {
