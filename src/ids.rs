@@ -159,7 +159,7 @@ impl fmt::Display for ConsumerId {
     }
 }
 
-/// `hash(key) % 1024`: what a group of order `key` hands to its consumers. Groups of the other
+/// One of 1024 sets of keys: what a group of order `key` hands to its consumers. Groups of the other
 /// orders have lane 0 only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lane(pub u16);

@@ -29,7 +29,7 @@ use crate::store::{Store, Topic};
 /// How often a consumer looks whether others have died, at least: what they held comes to others soon.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// How often a consumer says that it lives.
-const BEAT_EVERY: Duration = Duration::from_secs(3);
+const BEAT_EVERY_MS: u64 = 3_000;
 /// A consumer whose process lives and says nothing for longer than this has its lanes taken away.
 const SESSION_MS: u64 = 10_000;
 
@@ -43,7 +43,7 @@ pub struct GroupMember<'s> {
     ahead: Ahead,
     picker: Picker,
     pub(super) looked: Option<Instant>,
-    beaten: Instant,
+    beaten: TimestampMs,
     seen: u32,
 }
 
@@ -94,7 +94,7 @@ impl<'s> GroupMember<'s> {
             me: ConsumerId::FIRST,
             manner: Manner { is_passing: how.name.is_none(), is_manual: how.is_manual },
             looked: None,
-            beaten: Instant::now(),
+            beaten: TimestampMs::default(),
             seen: 0,
         };
         member.take_place()?;
@@ -240,11 +240,14 @@ impl<'s> GroupMember<'s> {
         self.looked = Some(Instant::now());
         self.settler.group.journal.check_in_force()?;
         let now = self.settler.group.now();
-        if self.beaten.elapsed() >= BEAT_EVERY {
-            self.settler.members.beat(self.me, now);
-            self.beaten = Instant::now();
-        }
         self.settler.group.journal.catch_up()?;
+        // It has to be heard thrice in a lease, or what it works on is given to others; and at once
+        // when the clock was set back.
+        let beat_every = BEAT_EVERY_MS.min(self.state().settings().lease_ms / 3);
+        if now.0.abs_diff(self.beaten.0) >= beat_every {
+            self.settler.members.beat(self.me, now);
+            self.beaten = now;
+        }
         if self.settler.group.journal.state().consumer(self.me).is_none_or(|me| !me.is_member) {
             // Others took this one for dead: it was stopped for too long.
             self.take_place()?;

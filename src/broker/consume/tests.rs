@@ -2,6 +2,7 @@
 //! opens the files itself.
 
 mod damage;
+mod stopped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -146,6 +146,9 @@ fn damage(order: Order, dir: &Path, clock: &Clock, hand: &AtomicU64, random: &mu
         }
         held.push(Vec::new());
     }
+    for (member, held) in members.iter_mut().zip(&held) {
+        account.ack(member, held);
+    }
     for round in 0.. {
         assert!(round < 60, "it does not come to an end");
         for member in &mut members {
