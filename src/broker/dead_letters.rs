@@ -46,6 +46,17 @@ pub fn dead_letter_topic(topic: &TopicName) -> Result<TopicName> {
     })
 }
 
+/// A dead letter as who tries it again is to see it: with the offset and the ID of the record that died.
+pub(super) fn as_it_was<'a>(letter: &Record<'a>) -> Record<'a> {
+    let header = |wanted: &[u8]| letter.headers().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let text = |name| header(name).and_then(|value| std::str::from_utf8(value).ok());
+    let offset = text(DLQ_OFFSET).and_then(|text| text.parse().ok()).map_or(letter.offset, Offset);
+    let id = text(DLQ_ID).and_then(|text| text.parse().ok()).unwrap_or(letter.id);
+    let mut record = *letter;
+    (record.offset, record.id) = (offset, id);
+    record
+}
+
 /// A dead letter that its group is not done with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadLetter {

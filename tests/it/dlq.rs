@@ -87,7 +87,9 @@ fn what_fails_once_more_is_a_new_letter_that_knows_where_it_came_from() {
     assert_eq!(shown.matches("dlq-reason=").count(), 1, "{shown}");
     // And again, from the new letter.
     store.ok(&["dlq", "retry", "jobs", "-g", "g", "-n", "1", "-k", "k0"]);
-    assert_eq!(worked(&store, "g"), ["0"]);
+    let again = work(&store, "g", r#"read n; echo "$n $DRAVE_OFFSET $DRAVE_ID $DRAVE_H_DLQ_REASON""#);
+    let id = String::from_utf8(store.ok(&["replay", "jobs", "-n", "1", "-o", "%i"])).expect("UTF-8");
+    assert_eq!(again.stdout(), format!("0 0 {id} exited with 1: still not\n"), "it is the record that died");
     assert_eq!(letters(&store), [1]);
 }
 

@@ -15,7 +15,7 @@ pub use settle::GroupSettler;
 use self::ahead::Ahead;
 use self::pick::Picker;
 use super::Flusher;
-use super::dead_letters::dead_letter_topic;
+use super::dead_letters::{as_it_was, dead_letter_topic};
 use super::group::{self, Delivery, Fresh, GroupState, Take};
 use crate::codec::group_event::{EntryKey, Manner, Order, Source};
 use crate::codec::records::Record;
@@ -202,7 +202,8 @@ impl<'s> GroupMember<'s> {
             let picker = if source == Source::Topic { &mut self.picker } else { &mut letters };
             let gaps = picker.pick(log, &wanted, |index, record| {
                 found[index] = true;
-                each(&handed.deliveries[index], record);
+                let record = if source == Source::Topic { *record } else { as_it_was(record) };
+                each(&handed.deliveries[index], &record);
             })?;
             handed.gaps.extend(gaps);
         }
