@@ -8,6 +8,9 @@ use crate::broker::group::Lease;
 use crate::codec::group_event::{EntryKey, Source};
 use crate::ids::Offset;
 
+/// So much of what is no receipt is told: longer than the longest one.
+const SHOWN_CHARS: usize = 60;
+
 /// A receipt, and the group that gave it out.
 ///
 /// Text: `OFFSET-DELIVERY-TAG`, the tag as 8 hexadecimal digits; with a `d` in front for a dead letter
@@ -45,7 +48,13 @@ impl FromStr for GroupReceipt {
             // One way to write it: what was printed is compared as text.
             (parts.next().is_none() && receipt.to_string() == text).then_some(receipt)
         };
-        parse().ok_or_else(|| format!("'{text}' is not a receipt, as consume --manual prints them: 4711-12-0a1b2c3d"))
+        parse().ok_or_else(|| {
+            let mut shown: String = text.chars().take(SHOWN_CHARS).collect();
+            if shown.len() < text.len() {
+                shown.push_str("...");
+            }
+            format!("'{shown}' is not a receipt, as consume --manual prints them: 4711-12-0a1b2c3d")
+        })
     }
 }
 
@@ -65,6 +74,8 @@ mod tests {
         for bad in ["", "1", "1-2", "1-2-3", "1-2-0000000g", "01-2-00000003", "1-2-00000003-4", "+1-2-00000003", "x1-2-00000003"]
         {
             assert!(bad.parse::<GroupReceipt>().is_err(), "{bad}");
+            let long = bad.repeat(1000).parse::<GroupReceipt>().expect_err("it is none");
+            assert!(long.len() < 200, "{long}");
         }
     }
 }
