@@ -242,3 +242,21 @@ fn a_groups_journal_is_verified_and_goes_on_without_what_is_damaged() {
     let ran = store.run(&["verify"]);
     assert!(ran.stdout().contains("the checksum does not match"), "{}", ran.stdout());
 }
+
+#[test]
+fn a_group_that_is_lost_is_told_beside_those_that_are_well() {
+    let store = Store::new();
+    store.ok(&["publish", "t", "-q", "a"]);
+    store.ok(&["group", "create", "t", "well"]);
+    store.ok(&["group", "create", "t", "lost"]);
+    fs::remove_file(store.path().join("topics/t/groups/lost/00000000000000000000.log")).expect("it is there");
+    let ran = store.run(&["verify"]);
+    assert_eq!(ran.code(), 7, "{}", ran.stdout());
+    let ran = store.run(&["inspect", "groups"]);
+    assert_eq!(ran.code(), 7, "{}", ran.stderr());
+    let rows: Vec<&str> = ran.stdout().lines().skip(1).collect();
+    assert!(rows[0].starts_with("t\tlost\t\t") && rows[0].contains("make it anew"), "{rows:?}");
+    assert!(rows[1].starts_with("t\twell\t0\t1\t"), "{rows:?}");
+    store.ok(&["group", "delete", "t", "lost", "--yes"]);
+    assert_eq!(store.run(&["inspect", "groups"]).code(), 0);
+}

@@ -27,6 +27,12 @@ fn check(files: &GroupFiles, job: &Job) -> (Verified, Result<()>) {
         Ok(newest) => newest,
         Err(error) => return (verified, ended.and(Err(error))),
     };
+    if files.journal.log_end() == Offset::ZERO {
+        let what = "the group's journal is empty; delete the group and make it anew".to_owned();
+        let path = files.dir().path().to_owned();
+        verified.findings.push(Finding { severity: Severity::Damage, path, position: 0, offsets: None, what, repairable: false });
+        return (verified, ended);
+    }
     for finding in &mut verified.findings {
         let what = match finding.offsets.take() {
             _ if finding.severity == Severity::Note => None,

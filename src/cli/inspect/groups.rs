@@ -5,8 +5,10 @@ use std::time::Duration;
 use drave::codec::group_event::Source;
 use drave::engine::{GroupInfo, Hold};
 use drave::ids::{GroupName, TopicName};
+use drave::store::is_damage;
 use drave::units::parse_duration;
 
+use super::Status;
 use crate::cli::Result;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, InTopic as _};
@@ -36,8 +38,8 @@ impl Threshold {
     }
 }
 
-const GROUPS: [&str; 11] =
-    ["topic", "group", "committed", "lag", "lag_ms", "undelivered", "pending", "rate", "delivered", "dead", "members"];
+const GROUPS: [&str; 12] =
+    ["topic", "group", "committed", "lag", "lag_ms", "undelivered", "pending", "rate", "delivered", "dead", "members", "problem"];
 
 /// Prints a row for each group, of one topic or of all.
 pub(super) fn all(topic: Option<&TopicName>, threshold: Option<Threshold>, json: bool, context: &Context) -> Result {
@@ -48,32 +50,49 @@ pub(super) fn all(topic: Option<&TopicName>, threshold: Option<Threshold>, json:
     };
     let mut rows = Rows::begin(GROUPS, json);
     let mut is_crossed = false;
+    let mut status = Status::default();
     for topic in topics {
         for group in engine.groups(&topic).in_topic(&topic)? {
             context.job.check()?;
-            let info = match engine.group(&topic, &group) {
+            let row = match engine.group(&topic, &group) {
                 // Deleted since it was listed.
                 Err(drave::Error::NameMissing { .. }) => continue,
-                info => info.in_topic(&topic)?,
+                Err(error) if is_damage(&error) => {
+                    status.note(&error);
+                    row_of(&topic, &group, None, Some(error.to_string()))
+                }
+                info => {
+                    let info = info.in_topic(&topic)?;
+                    is_crossed |= threshold.is_some_and(|threshold| threshold.is_crossed(&info));
+                    row_of(&topic, &group, Some(&info), None)
+                }
             };
-            is_crossed |= threshold.is_some_and(|threshold| threshold.is_crossed(&info));
-            rows.row(vec![
-                (&topic).into(),
-                group.as_bytes().to_vec().into(),
-                info.committed.offset.into(),
-                info.lag.into(),
-                info.lag_ms.into(),
-                info.undelivered.into(),
-                info.pending.into(),
-                Cell::Rate(info.rate),
-                info.delivered.into(),
-                info.dead.into(),
-                (info.consumers.iter().filter(|consumer| consumer.is_member).count() as u64).into(),
-            ])?;
+            rows.row(row)?;
         }
     }
     rows.end()?;
-    Ok(if is_crossed { Exit::Threshold } else { Exit::Done })
+    Ok(match status.exit() {
+        Exit::Done if is_crossed => Exit::Threshold,
+        exit => exit,
+    })
+}
+
+fn row_of(topic: &TopicName, group: &GroupName, info: Option<&GroupInfo>, problem: Option<String>) -> Vec<Cell> {
+    let members = |info: &GroupInfo| info.consumers.iter().filter(|consumer| consumer.is_member).count() as u64;
+    vec![
+        topic.into(),
+        group.as_bytes().to_vec().into(),
+        info.map(|info| info.committed.offset).into(),
+        info.map(|info| info.lag).into(),
+        info.map(|info| info.lag_ms).into(),
+        info.map(|info| info.undelivered).into(),
+        info.map(|info| info.pending).into(),
+        info.map_or(Cell::Absent, |info| Cell::Rate(info.rate)),
+        info.map(|info| info.delivered).into(),
+        info.map(|info| info.dead).into(),
+        info.map(members).into(),
+        problem.into(),
+    ]
 }
 
 /// Prints a row for each consumer of a group.

@@ -115,7 +115,7 @@ struct Cursors {
 ///
 /// Columns: topic, group, committed (everything below is settled), lag (records from there to the end), lag_ms (how old the first of them is),
 /// undelivered (records that nobody got yet), pending (delivered and not settled), rate (deliveries a second in the last minute), delivered (ever),
-/// dead (dead letters), members.
+/// dead (dead letters), members, problem.
 #[derive(ClapArgs, Debug)]
 struct Groups {
     /// Only those of this topic
