@@ -219,8 +219,8 @@ pub enum GroupEvent {
     /// same name is void.
     LettersIn { topic: Incarnation },
     /// The journal has lost events: those in `[from, at)`, or, where the two are one place, some that
-    /// a crash took before it. What they said is void, also for those who know it. It stands alone in
-    /// its batch, at `at`.
+    /// a crash took before it. What they said is void, also for those who know it, and what is leased
+    /// is given back, uncounted. It stands alone in its batch, at `at`.
     Restarted { from: Offset, at: Place },
 }
 

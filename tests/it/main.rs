@@ -6,6 +6,7 @@ mod damage;
 mod dlq;
 mod fixture;
 mod generate;
+mod groups_faults;
 mod harm;
 mod inspect;
 mod json;

@@ -15,10 +15,10 @@ fn skipped(why: &str) {
 }
 
 /// A file system that is gone when this is dropped.
-struct Mount(PathBuf);
+pub(crate) struct Mount(PathBuf);
 
 impl Mount {
-    fn new(at: &Path, words: &[&str]) -> Option<Mount> {
+    pub(crate) fn new(at: &Path, words: &[&str]) -> Option<Mount> {
         std::fs::create_dir_all(at).expect("room");
         let mounted = Command::new("mount").args(words).arg(at).output().expect("mount can be run");
         if !mounted.status.success() {
@@ -35,7 +35,7 @@ impl Drop for Mount {
     }
 }
 
-fn on(store: &Path, words: &[&str], input: &[u8]) -> Ran {
+pub(crate) fn on(store: &Path, words: &[&str], input: &[u8]) -> Ran {
     let mut command = drave(words);
     command.env("DRAVE_STORE", store);
     run(command, input)

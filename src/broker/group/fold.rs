@@ -306,8 +306,14 @@ impl GroupState {
     }
 
     /// What the lost events gave out is still in somebody's hands, and must not come again: the
-    /// numbers of deliveries, and those of consumers, of which a batch makes one.
+    /// numbers of deliveries, and those of consumers, of which a batch makes one. What is leased may
+    /// have been settled in them: whoever has it would keep it for as long as it lives.
     fn restart(&mut self, from: Offset, at: Place) {
+        let consumers: Vec<ConsumerId> = self.books.consumers.keys().copied().collect();
+        for key in consumers.into_iter().flat_map(|id| self.leased_to(id)).collect::<Vec<_>>() {
+            let Some(entry) = self.entry(key).copied() else { continue };
+            self.give_back(key, entry.at, 0, false);
+        }
         self.journal_epoch = at.epoch;
         self.next_lease = self.next_lease.max(Lease::first_at(at));
         let lost = at.offset.since(from).saturating_add(LOST_CONSUMERS_MAX);

@@ -20,12 +20,10 @@ const _: () = assert!(Lane::COUNT.is_power_of_two());
 /// order with: it goes where its offset says, so that such records spread.
 #[must_use]
 pub fn lane_of(key: Option<&[u8]>, offset: Offset) -> Lane {
-    let lane = match key {
-        // The sums of keys that differ in a digit lie in one half of the lanes, since a CRC is linear:
-        // the product is not, and its highest bits depend on all of them.
-        Some(key) => (u64::from(crc32fast::hash(key)).wrapping_mul(GOLDEN_RATIO)) >> (64 - Lane::COUNT.ilog2()),
-        None => offset.0 % u64::from(Lane::COUNT),
-    };
+    let number = key.map_or(offset.0, |key| u64::from(crc32fast::hash(key)));
+    // The CRCs of keys that differ in a digit lie in one half of the lanes, since a CRC is linear, and
+    // so do a few hundred offsets. The highest bits of the product depend on all of theirs.
+    let lane = number.wrapping_mul(GOLDEN_RATIO) >> (u64::BITS - Lane::COUNT.ilog2());
     Lane(lane as u16)
 }
 
@@ -37,7 +35,7 @@ mod tests {
     fn the_lane_of_a_group_key_is_the_same_for_ever() {
         let golden: [(&[u8], u16); 5] = [(b"", 0), (b"a", 719), (b"user-1", 919), (b"user-2", 258), (b"\xff\x00", 407)];
         assert_eq!(golden.map(|(key, _)| lane_of(Some(key), Offset(7)).0), golden.map(|(_, lane)| lane));
-        assert_eq!(lane_of(None, Offset(1024 * 9 + 7)), Lane(7));
+        assert_eq!(lane_of(None, Offset(1024 * 9 + 7)), Lane(130));
     }
 
     #[test]
@@ -47,6 +45,8 @@ mod tests {
             let low = lanes.filter(|lane| lane.0 < Lane::COUNT / 2).count();
             assert!((2..=8).contains(&low), "{prefix}: {low} of 10 in the lower half");
         }
+        let low = (0..10).filter(|n| lane_of(None, Offset(*n)).0 < Lane::COUNT / 2).count();
+        assert_eq!(low, 5, "of those without a key");
     }
 
     #[test]
