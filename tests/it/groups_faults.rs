@@ -190,9 +190,9 @@ fn a_command_that_floods_stderr_and_leaves_others_behind_is_done_when_it_ends() 
     let store = Store::new();
     publish(&store, 0..6);
     let gate = store.beside().join("gate");
-    // What it leaves behind has its streams open, and sees to the end itself.
+    // What it leaves behind has its streams open, and sees to the end itself, also when the test fails.
     let script = format!(
-        r#"read x; (while [ ! -e {} ]; do sleep 0.01; done) & head -c 3000000 /dev/zero | tr '\0' e >&2; echo "$DRAVE_KEY $x" >> "$OUT""#,
+        r#"read x; : >> "$OUT"; (while [ -e "$OUT" ] && [ ! -e {} ]; do sleep 0.01; done) & head -c 3000000 /dev/zero | tr '\0' e >&2; echo "$DRAVE_KEY $x" >> "$OUT""#,
         gate.display()
     );
     let (code, said) = ended(start(&store, &["--drain", "-P", "2"], &script));
