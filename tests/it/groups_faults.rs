@@ -20,7 +20,7 @@ fn publish(store: &Store, numbers: std::ops::Range<u64>) {
 
 /// Starts a consumer that runs a shell script with `$OUT` for each record, and says nothing.
 fn start(store: &Store, words: &[&str], script: &str) -> Child {
-    let words = [&["consume", "jobs", "-g", "g"], words, &["--exec", "sh", "-c", script]].concat();
+    let words = [&["--timeout", "50s", "consume", "jobs", "-g", "g"], words, &["--exec", "sh", "-c", script]].concat();
     let mut command = store.command(&words);
     command.env("OUT", store.beside().join("out"));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts")
@@ -130,7 +130,7 @@ fn a_topic_that_is_deleted_ends_its_consumers_and_one_made_anew_is_another() {
         let store = Store::new();
         publish(&store, 0..3);
         let child = match script {
-            None => store.start(&["consume", "jobs", "-g", "g", "--consumer", "me"]),
+            None => store.start(&["--timeout", "50s", "consume", "jobs", "-g", "g", "--consumer", "me"]),
             Some(script) => start(&store, &["--consumer", "me"], script),
         };
         let is_quiet = || String::from_utf8_lossy(&store.run(&["inspect", "groups"]).0.stdout).contains("\t3\t0\t");
