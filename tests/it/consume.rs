@@ -393,3 +393,38 @@ fn receipts_go_through_a_pipe_and_made_up_names_are_forgotten() {
     assert!(info.contains("\"committed\":1000,\"lag\":0"), "{info}");
     assert_eq!(store.ok(&["inspect", "group", "jobs", "g"]), b"consumer\tmember\tlanes\tpending\tidle_ms\n");
 }
+
+#[test]
+fn a_group_that_is_deleted_ends_its_consumers() {
+    let store = jobs(1);
+    let mut child = store.start(&["consume", "jobs", "-g", "g"]);
+    let mut first = [0; 2];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("readable");
+    store.ok(&["group", "delete", "jobs", "g", "--yes"]);
+    let ran = Ran(child.wait_with_output().expect("it ends"));
+    assert_eq!((ran.code(), ran.stderr()), (3, "drave: jobs: there is no group g\n"));
+}
+
+#[test]
+fn what_came_late_was_worked_by_others_and_what_waited_behind_it_too() {
+    let store = jobs(3);
+    let gate = store.beside().join("gate");
+    let script = format!(r#"read x; echo "$x" >> "$OUT"; while [ ! -e {} ]; do sleep 0.01; done"#, gate.display());
+    let stopped = start(&store, &["--lease", "300ms"], &script);
+    wait_until("a command runs", || written(&store).len() == 1);
+    let pid = Pid::from_child(&stopped);
+    kill_process(pid, Signal::STOP).expect("it runs");
+    std::fs::write(&gate, "").expect("written");
+    let (code, said) = ended(start(&store, &["--drain"], &script));
+    assert_eq!((code, said.as_str()), (0, ""));
+    store.ok(&["publish", "jobs", "-q", "last"]);
+    kill_process(pid, Signal::CONT).expect("it is stopped");
+    wait_until("it goes on", || written(&store).iter().any(|value| value == "last"));
+    kill_process(pid, Signal::TERM).expect("it runs");
+    let (code, said) = ended(stopped);
+    assert_eq!(code, 143, "{said}");
+    assert!(said.contains("jobs: 1 acks came late"), "{said}");
+    let mut worked = written(&store);
+    worked.sort();
+    assert_eq!(worked, ["0", "0", "1", "2", "last"], "only what was in work is worked twice");
+}

@@ -239,7 +239,7 @@ impl<'s> GroupMember<'s> {
             return Ok(());
         }
         self.looked = Some(Instant::now());
-        self.settler.group.journal.check_in_force()?;
+        self.settler.group.check_in_force()?;
         let now = self.settler.group.now();
         self.settler.group.journal.catch_up()?;
         // It has to be heard thrice in a lease, or what it works on is given to others; and at once

@@ -115,8 +115,29 @@ impl<'s> OpenGroup<'s> {
     /// `decide` is told the topic has become comes first.
     pub(in crate::broker) fn decide<R>(
         &mut self,
-        mut decide: impl FnMut(&GroupState, TimestampMs) -> (Vec<GroupEvent>, R),
+        decide: impl FnMut(&GroupState, TimestampMs) -> (Vec<GroupEvent>, R),
     ) -> Result<R> {
+        let decided = self.decide_and_commit(decide);
+        decided.map_err(|error| self.name_what_is_gone(error))
+    }
+
+    /// Whether the group or its topic was deleted.
+    pub(in crate::broker) fn check_in_force(&self) -> Result<()> {
+        self.journal.check_in_force().map_err(|error| self.name_what_is_gone(error))
+    }
+
+    /// The journal goes with the topic, or alone.
+    fn name_what_is_gone(&self, error: Error) -> Error {
+        match error {
+            Error::TopicGone { .. } if self.topic.log().is_gone().is_ok_and(|gone| !gone) => {
+                let name = String::from_utf8_lossy(self.journal.files().name().as_bytes()).into_owned();
+                Error::NameMissing { kind: "group", name }
+            }
+            other => other,
+        }
+    }
+
+    fn decide_and_commit<R>(&mut self, mut decide: impl FnMut(&GroupState, TimestampMs) -> (Vec<GroupEvent>, R)) -> Result<R> {
         loop {
             self.journal.catch_up()?;
             if self.journal.restart(&self.job)? {

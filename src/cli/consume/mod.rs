@@ -47,6 +47,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
         no_ack: args.no_ack || settings.no_ack,
         is_manual: args.manual,
         is_ordered: settings.order != Order::None,
+        lease: Duration::from_millis(settings.lease_ms),
         since: Instant::now(),
         dead: 0,
         damaged: false,
@@ -88,6 +89,7 @@ struct Session<'a> {
     no_ack: bool,
     is_manual: bool,
     is_ordered: bool,
+    lease: Duration,
     /// Since when nothing came.
     since: Instant,
     dead: u64,

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drave::engine::{Delivery, Receipt};
 use drave::ids::{Lane, TopicName};
@@ -65,7 +65,13 @@ pub(super) fn run(session: &mut Session<'_>, args: &Args, stop: &Stop) -> Result
     let asked = Arc::clone(&second);
     stop.on_second(move || asked.store(true, Ordering::SeqCst));
     let mut is_terminated = false;
+    let mut seen = Instant::now();
     loop {
+        // Stopped, or asleep with its machine: nobody was told meanwhile that it lives.
+        if std::mem::replace(&mut seen, Instant::now()).elapsed() >= session.lease / 2 {
+            work.ack(session)?;
+            work.give_back_queue(session)?;
+        }
         work.is_stopping |= session.context.signal().is_some() || session.context.job.is_late();
         if second.load(Ordering::SeqCst) && !is_terminated {
             work.runner.terminate()?;
@@ -159,9 +165,24 @@ impl Work {
     }
 
     fn ack(&mut self, session: &mut Session<'_>) -> Result<()> {
-        if !self.acks.is_empty() {
-            session.consumer.ack(&self.acks).in_topic(session.topic)?;
-            self.acks.clear();
+        if self.acks.is_empty() {
+            return Ok(());
+        }
+        let topic = session.topic;
+        let late = session.consumer.ack(&self.acks).in_topic(topic)?;
+        self.acks.clear();
+        if late.is_empty() {
+            return Ok(());
+        }
+        session.context.say(&format!("{topic}: {} acks came late: others had the records by then", late.len()));
+        self.give_back_queue(session)
+    }
+
+    /// What waits here may be with others by now: who still has it gets it again.
+    fn give_back_queue(&mut self, session: &mut Session<'_>) -> Result<()> {
+        let queued: Vec<Receipt> = self.queue.drain(..).map(|(delivery, _)| delivery.receipt()).collect();
+        if !queued.is_empty() {
+            session.consumer.nack(&queued, false, Some(Duration::ZERO), b"").in_topic(session.topic)?;
         }
         Ok(())
     }
