@@ -197,3 +197,52 @@ fn with_marks<'a>(record: &Record<'a>, source: Source, marks: Vec<FieldRef<'a>>)
     fields.splice(place..place, marks);
     fields
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Records;
+    use crate::ids::RecordId;
+
+    fn with_record<R>(fields: &[FieldRef<'_>], each: impl FnOnce(&Record<'_>) -> R) -> R {
+        let mut builder = BatchBuilder::new();
+        builder.push(fields, false, None).expect("legal");
+        let batch = builder.batch();
+        let mut body = Vec::new();
+        // One byte of a varint.
+        body.push(u8::try_from(batch.table.len()).ok().filter(|length| *length < 0x80).expect("short"));
+        body.extend_from_slice(batch.table);
+        body.extend_from_slice(batch.values);
+        let mut records = Records::new(&body, Offset(7), 1, 1, RecordId::ZERO, batch.plain).expect("a body");
+        each(&records.next().expect("one").expect("well formed"))
+    }
+
+    const TOPIC_MARKS: [FieldRef<'_>; 3] = [(DLQ_TOPIC, b"t"), (DLQ_OFFSET, b"3"), (DLQ_GROUP, b"g")];
+    const RETRY_MARKS: [FieldRef<'_>; 3] = [(DLQ_RETRY_OF, b"7"), (DLQ_GROUP, b"g"), (DLQ_REASON, b"again")];
+
+    fn owned<'a>(marks: &[FieldRef<'a>]) -> Vec<(&'a [u8], Vec<u8>)> {
+        marks.iter().map(|(name, value)| (*name, value.to_vec())).collect()
+    }
+
+    #[test]
+    fn the_copy_of_a_retry_is_not_taken_for_the_first_copy_of_its_record() {
+        let plain: [FieldRef<'_>; 3] = [(b"key", b"k"), (b"value", b"v"), (b"a", b"1")];
+        let first: Vec<FieldRef<'_>> = with_record(&plain, |record| {
+            let marked = with_marks(record, Source::Topic, [&TOPIC_MARKS[..], &[(DLQ_REASON, b"no")]].concat());
+            assert_eq!(marked[2], TOPIC_MARKS[0], "in front of the headers");
+            marked.iter().map(|(name, value)| (&*name.to_vec().leak(), &*value.to_vec().leak())).collect()
+        });
+        let is_first = |record: &Record<'_>| has_marks(record, Source::Topic, &owned(&TOPIC_MARKS));
+        let is_retry = |record: &Record<'_>| has_marks(record, Source::DeadLetter, &owned(&RETRY_MARKS[..2]));
+        with_record(&first, |letter| {
+            assert!(is_first(letter) && !is_retry(letter));
+            let again = with_marks(letter, Source::DeadLetter, RETRY_MARKS.to_vec());
+            assert_eq!(again.iter().filter(|(name, _)| *name == DLQ_REASON).count(), 1, "said anew");
+            assert!(again.contains(&(DLQ_OFFSET, b"3")) && again.contains(&(b"a", b"1")), "it keeps where it came from");
+            with_record(&again, |copy| assert!(is_retry(copy) && !is_first(copy)));
+        });
+        // A letter that dies in a group of the dead-letter topic itself keeps what it was told before.
+        let inner = with_record(&first, |letter| with_marks(letter, Source::Topic, TOPIC_MARKS.to_vec()).len());
+        assert_eq!(inner, first.len() + TOPIC_MARKS.len());
+    }
+}

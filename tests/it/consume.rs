@@ -340,6 +340,12 @@ fn whoever_has_a_receipt_settles_the_record() {
     let foreign = store.run(&["group", "ack", "jobs", "g", &receipts(other.stdout())[0]]);
     assert_eq!(foreign.code(), 10);
     assert!(foreign.stderr().contains("is not of group g"), "{}", foreign.stderr());
+    // Not even where this group has lent the same delivery of the same record.
+    let twin = consume(&store, &["-g", "twin", "--manual", "-n", "1"]);
+    let (theirs, ours) = (&receipts(other.stdout())[0], &receipts(twin.stdout())[0]);
+    assert_eq!(theirs.rsplit_once('-').expect("a tag").0, ours.rsplit_once('-').expect("a tag").0);
+    assert_eq!(store.run(&["group", "ack", "jobs", "twin", theirs]).code(), 10);
+    store.ok(&["group", "ack", "jobs", "twin", ours]);
     assert_eq!(store.run(&["group", "ack", "jobs", "g", "1-2-x"]).code(), 2);
     let odd = run_bounded(store.command(&["group", "ack", "jobs", "g"]), b"what\n");
     assert_eq!(odd.code(), 10, "{}", odd.stderr());
@@ -414,11 +420,11 @@ fn what_came_late_was_worked_by_others_and_what_waited_behind_it_too() {
     wait_until("a command runs", || written(&store).len() == 1);
     let pid = Pid::from_child(&stopped);
     kill_process(pid, Signal::STOP).expect("it runs");
-    std::fs::write(&gate, "").expect("written");
-    let (code, said) = ended(start(&store, &["--drain"], &script));
+    let (code, said) = ended(start(&store, &["--drain"], r#"read x; echo "$x" >> "$OUT""#));
     assert_eq!((code, said.as_str()), (0, ""));
     store.ok(&["publish", "jobs", "-q", "last"]);
     kill_process(pid, Signal::CONT).expect("it is stopped");
+    std::fs::write(&gate, "").expect("written");
     wait_until("it goes on", || written(&store).iter().any(|value| value == "last"));
     kill_process(pid, Signal::TERM).expect("it runs");
     let (code, said) = ended(stopped);
