@@ -9,6 +9,7 @@ pub mod group_event;
 pub mod lines;
 pub mod name;
 pub mod records;
+pub mod resp;
 pub mod runs;
 pub mod segment;
 mod varint;
