@@ -51,6 +51,7 @@ pub mod error;
 pub mod ids;
 pub mod job;
 pub mod log;
+pub mod server;
 pub mod store;
 pub mod units;
 

@@ -45,10 +45,11 @@ impl Flusher {
     pub fn order(&self, log: &Arc<Log>, when: Instant) {
         self.start();
         let mut orders = lock(&self.shared.orders);
-        let order = orders.due.entry(Arc::as_ptr(log) as usize).or_insert_with(|| (when, Arc::clone(log)));
-        // The first one stands: it covers what comes later too, as long as it has not run.
-        if order.0 > when {
-            order.0 = when;
+        match orders.due.get_mut(&(Arc::as_ptr(log) as usize)) {
+            // The first one stands: it covers what comes later too, as long as it has not run.
+            Some((due, _)) if *due <= when => return,
+            Some((due, _)) => *due = when,
+            None => drop(orders.due.insert(Arc::as_ptr(log) as usize, (when, Arc::clone(log)))),
         }
         self.shared.changed.notify_one();
     }
@@ -71,13 +72,20 @@ impl Flusher {
     }
 }
 
-impl Drop for Flusher {
-    fn drop(&mut self) {
+impl Flusher {
+    /// Syncs all that was ordered, and ends the thread: for who cannot drop it.
+    pub fn finish(&self) {
         lock(&self.shared.orders).stop = true;
         self.shared.changed.notify_one();
         if let Some(thread) = lock(&self.thread).take() {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 

@@ -57,6 +57,12 @@ impl Context {
         Ok(Store::open_to_look(&self.store_path()?, &options)?)
     }
 
+    /// Opens the store for serving it, making it if its directory is absent or empty.
+    pub(crate) fn open_to_serve(&self) -> Result<Store> {
+        let options = StoreOptions { create: true, unsafe_fs: self.unsafe_fs, clock: Clock::system() };
+        Ok(Store::open(&self.store_path()?, &options)?)
+    }
+
     /// Says so if `store.toml` is damaged.
     pub(crate) fn warn_of_file(&self, store: &Store) {
         if let Err(error) = store.check_file() {

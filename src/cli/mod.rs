@@ -27,6 +27,7 @@ mod publish;
 mod read_ahead;
 mod reading;
 mod replay;
+mod serve;
 mod signals;
 mod table;
 mod tail;
@@ -140,6 +141,7 @@ enum Command {
     Topic(topic::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
+    Serve(serve::Args),
     Generate(generate::Args),
 }
 
@@ -165,6 +167,7 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Topic(args) => topic::run(args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
+        Command::Serve(args) => serve::run(args, context),
         Command::Generate(args) => generate::run(&args),
     }
 }

@@ -107,6 +107,11 @@ impl Dir {
         &self.path
     }
 
+    /// Its descriptor.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// Inode number.
     #[must_use]
     pub fn inode(&self) -> u64 {

@@ -15,6 +15,7 @@ mod map;
 mod page;
 mod random;
 mod sigbus;
+mod socket;
 #[cfg(test)]
 pub(crate) mod sim;
 
@@ -30,6 +31,7 @@ pub use lock::LockKind;
 pub use map::Map;
 pub use page::{PAGE_BYTES, Page};
 pub use random::{random, random_name};
+pub use socket::{bind_socket, raise_file_limit, remove_socket};
 
 /// What all files of one store have in common.
 #[derive(Debug)]

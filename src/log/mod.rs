@@ -32,6 +32,7 @@ mod index;
 pub mod inspect;
 mod locks;
 mod mend;
+mod numbers;
 mod open;
 mod read;
 mod recover;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A floor may import from itself and from those named.
-const FLOORS: [(&str, &[&str]); 7] = [
+const FLOORS: [(&str, &[&str]); 8] = [
     ("ground", &[]),
     ("codec", &["ground"]),
     ("disk", &["ground"]),
@@ -13,6 +13,7 @@ const FLOORS: [(&str, &[&str]); 7] = [
     ("store", &["ground", "codec", "disk", "log"]),
     ("broker", &["ground", "codec", "disk", "log", "store"]),
     ("engine", &["ground", "codec", "disk", "log", "store", "broker"]),
+    ("server", &["ground", "codec", "disk", "log", "store", "broker", "engine"]),
 ];
 
 const GROUND: [&str; 8] = ["ids", "units", "clock", "error", "config", "job", "Error", "Result"];

@@ -65,6 +65,12 @@ impl Reply {
         self.out.len()
     }
 
+    /// Bytes that it takes without growing.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.out.capacity()
+    }
+
     /// Whether nothing is to be sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -95,6 +101,26 @@ impl Reply {
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
+    }
+
+    /// Cuts off what was written from `at` on, and hands it out.
+    #[must_use]
+    pub fn split_off(&mut self, at: usize) -> Vec<u8> {
+        self.out.split_off(at)
+    }
+
+    /// Trades what was written for what another has.
+    pub fn swap(&mut self, other: &mut Reply) {
+        std::mem::swap(&mut self.out, &mut other.out);
+    }
+
+    /// Puts the beginning of an array of `len` elements before what was written from `at` on: for those
+    /// who know how many there are only once they have written them.
+    pub fn begin_array_at(&mut self, at: usize, len: usize) {
+        let end = self.out.len();
+        self.array(len);
+        let head = self.out.len() - end;
+        self.out[at..].rotate_right(head);
     }
 
     /// Appends a reply that was written elsewhere, in the same form.

@@ -1,0 +1,212 @@
+//! Records on their way into logs: those of all clients that were ready at the same time become one
+//! frame a topic.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use super::commit;
+use super::output::Ticket;
+use super::refusal::{Answer, Refusal};
+use super::state::Server;
+use super::stats::Stats;
+use super::topics::Entry;
+use crate::codec::BatchBuilder;
+use crate::codec::batch::FieldRef;
+use crate::codec::frame::{FRAME_BYTES_AIM, Packed};
+use crate::config::Durability;
+use crate::error::Error;
+use crate::ids::{Offset, RecordId};
+use crate::log::Appended;
+
+/// A topic can be deleted under a batch, and the next one too.
+const REOPEN_MAX: usize = 4;
+
+/// Batches that wait for their turn.
+#[derive(Debug, Default)]
+pub(super) struct Appender {
+    dirty: RefCell<Vec<Rc<Entry>>>,
+    waker: RefCell<Option<Waker>>,
+    /// A batch that nobody fills now: its memory is used again.
+    spare: RefCell<Option<BatchBuilder>>,
+    batches: Cell<u64>,
+}
+
+/// Records for one topic.
+#[derive(Debug)]
+pub(super) struct Batch {
+    builder: BatchBuilder,
+    ticket: Rc<Ticket>,
+}
+
+/// One record to append.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewRecord<'a> {
+    pub(super) fields: &'a [FieldRef<'a>],
+    pub(super) null: bool,
+}
+
+impl Appender {
+    /// Puts a record into the topic's batch; the ticket tells its ID once it is stored at the topic's
+    /// level.
+    pub(super) fn add(&self, server: &Rc<Server>, entry: &Rc<Entry>, record: NewRecord<'_>) -> Answer<(Rc<Ticket>, u32)> {
+        check_size(entry, record.fields)?;
+        let mut slot = entry.batch.borrow_mut();
+        let is_new = slot.is_none();
+        let batch = slot.get_or_insert_with(|| Batch {
+            builder: self.spare.borrow_mut().take().unwrap_or_default(),
+            ticket: Ticket::new(),
+        });
+        batch.builder.push(record.fields, record.null, None).map_err(Refusal::err)?;
+        let added = (Rc::clone(&batch.ticket), batch.builder.len() - 1);
+        let is_full = batch.builder.bytes() >= FRAME_BYTES_AIM;
+        drop(slot);
+        if is_new {
+            self.dirty.borrow_mut().push(Rc::clone(entry));
+            if let Some(waker) = &*self.waker.borrow() {
+                waker.wake_by_ref();
+            }
+        }
+        if is_full {
+            self.flush(server, entry);
+        }
+        Ok(added)
+    }
+
+    /// Appends all batches.
+    pub(super) fn flush_all(&self, server: &Rc<Server>) {
+        if self.dirty.borrow().is_empty() {
+            return;
+        }
+        for entry in self.dirty.take() {
+            self.flush(server, &entry);
+        }
+    }
+
+    /// Appends the topic's batch, if there is one.
+    pub(super) fn flush(&self, server: &Rc<Server>, entry: &Rc<Entry>) {
+        let Some(Batch { mut builder, ticket }) = entry.batch.borrow_mut().take() else { return };
+        self.batches.set(self.batches.get() + 1);
+        match append_anywhere(server, entry, &builder) {
+            Err(refusal) => ticket.resolve(Err(refusal)),
+            Ok((entry, appended)) => {
+                Stats::add(&server.stats.records_added, u64::from(builder.len()));
+                ticket.set_first_id(appended.first_id);
+                written(server, &entry, appended, ticket);
+            }
+        }
+        builder.clear();
+        *self.spare.borrow_mut() = Some(builder);
+    }
+
+    /// Appends one record at once, with an ID of its own or at a certain offset only; the ticket tells
+    /// when it is at `level`, or the topic's if that is higher.
+    pub(super) fn append_now(
+        &self,
+        server: &Rc<Server>,
+        entry: &Rc<Entry>,
+        record: NewRecord<'_>,
+        how: How,
+    ) -> Answer<(Appended, Rc<Ticket>)> {
+        self.flush(server, entry);
+        check_size(entry, record.fields)?;
+        let mut builder = BatchBuilder::new();
+        builder.push(record.fields, record.null, how.id).map_err(Refusal::err)?;
+        let appended = append_to(server, entry, &builder, how.expect)?;
+        Stats::add(&server.stats.records_added, 1);
+        let ticket = Ticket::new();
+        ticket.set_first_id(appended.first_id);
+        written_at(server, entry, appended, &ticket, how.level);
+        Ok((appended, ticket))
+    }
+
+    /// The task that appends what clients have left, whenever all that were ready had their turn.
+    pub(super) async fn run(server: Rc<Server>) {
+        std::future::poll_fn(|context| {
+            server.appender.flush_all(&server);
+            *server.appender.waker.borrow_mut() = Some(context.waker().clone());
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+
+    /// How many frames were appended.
+    pub(super) fn batches(&self) -> u64 {
+        self.batches.get()
+    }
+}
+
+/// What is asked of a single append.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct How {
+    pub(super) id: Option<RecordId>,
+    pub(super) expect: Option<Offset>,
+    pub(super) level: Option<Durability>,
+}
+
+fn check_size(entry: &Entry, fields: &[FieldRef<'_>]) -> Answer {
+    let bytes: u64 = fields.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum();
+    let max = entry.settings()?.record_bytes_max;
+    if bytes > max {
+        let why = format_args!("a record of {bytes} bytes is larger than the topic takes (record-bytes-max is {max})");
+        return Err(Refusal::err(why));
+    }
+    Ok(())
+}
+
+/// Appends a batch; to a new topic of the name, if the topic was deleted meanwhile.
+fn append_anywhere(server: &Rc<Server>, entry: &Rc<Entry>, builder: &BatchBuilder) -> Answer<(Rc<Entry>, Appended)> {
+    let mut entry = Rc::clone(entry);
+    for _ in 0..REOPEN_MAX {
+        match append_once(server, &entry, builder, None) {
+            Ok(appended) => return Ok((entry, appended)),
+            Err(Error::TopicGone { .. }) => {
+                server.topics.forget(entry.name.as_bytes());
+                entry = server.topics.find_or_new(server, entry.name.as_bytes())?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Refusal::text("ERR the topic is deleted again and again while it is appended to"))
+}
+
+fn append_to(server: &Rc<Server>, entry: &Entry, builder: &BatchBuilder, expect: Option<Offset>) -> Answer<Appended> {
+    Ok(append_once(server, entry, builder, expect)?)
+}
+
+fn append_once(server: &Server, entry: &Entry, builder: &BatchBuilder, expect: Option<Offset>) -> Result<Appended, Error> {
+    let began = Instant::now();
+    let batch = builder.batch();
+    let compression = entry.settings().map_or(crate::config::Compression::None, |settings| settings.compression);
+    let packed = Packed::records(&batch, compression);
+    let mut packed = packed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
+    let appended = entry.log().append(&mut packed, batch.ids, expect, &server.job)?;
+    server.stats.append.note(began.elapsed());
+    Ok(appended)
+}
+
+fn written(server: &Rc<Server>, entry: &Rc<Entry>, appended: Appended, ticket: Rc<Ticket>) {
+    written_at(server, entry, appended, &ticket, None);
+}
+
+/// Sees to it that what was appended comes to its level, and tells who waits for records.
+fn written_at(server: &Rc<Server>, entry: &Rc<Entry>, appended: Appended, ticket: &Rc<Ticket>, level: Option<Durability>) {
+    let Ok(settings) = entry.settings() else {
+        ticket.resolve(Err(Refusal::text("ERR the topic's settings cannot be read")));
+        return;
+    };
+    match level.map_or(settings.durability, |level| level.max(settings.durability)) {
+        Durability::Sync => commit::owe(server, entry.log(), appended.end_place(), ticket, Some(entry)),
+        level => {
+            if level == Durability::Async {
+                server.flusher.order(entry.log(), Instant::now() + settings.flush_interval);
+            }
+            ticket.resolve(Ok(()));
+        }
+    }
+    if settings.durability != Durability::Sync {
+        server.waiters.wake(entry.name.as_bytes());
+    }
+}
+

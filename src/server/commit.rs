@@ -1,0 +1,97 @@
+//! Syncs, off the thread that executes commands: one for all who wait for the same log.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::output::Ticket;
+use super::refusal::Refusal;
+use super::state::Server;
+use super::topics::Entry;
+use crate::error::Error;
+use crate::ids::Place;
+use crate::job::Job;
+use crate::log::Log;
+
+/// Who waits for a sync, by the address of the log, which lives as long as they do.
+#[derive(Debug, Default)]
+pub(super) struct Commits(RefCell<HashMap<usize, Vec<Owed>>>);
+
+#[derive(Debug)]
+struct Owed {
+    place: Place,
+    ticket: Rc<Ticket>,
+    /// Whose readers see more once this is durable.
+    topic: Option<Rc<Entry>>,
+}
+
+impl Commits {
+    /// Whether no sync is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+}
+
+/// Resolves the ticket once everything below `place` is durable, or cannot be.
+pub(super) fn owe(server: &Rc<Server>, log: &Arc<Log>, place: Place, ticket: &Rc<Ticket>, topic: Option<&Rc<Entry>>) {
+    let owed = Owed { place, ticket: Rc::clone(ticket), topic: topic.cloned() };
+    let key = Arc::as_ptr(log) as usize;
+    let mut logs = server.commits.0.borrow_mut();
+    if let Some(waiting) = logs.get_mut(&key) {
+        waiting.push(owed);
+        return;
+    }
+    logs.insert(key, vec![owed]);
+    tokio::task::spawn_local(lead(Rc::clone(server), Arc::clone(log)));
+}
+
+/// Syncs for all who wait, until nobody does. Those who come during a sync wait for the next.
+async fn lead(server: Rc<Server>, log: Arc<Log>) {
+    let key = Arc::as_ptr(&log) as usize;
+    loop {
+        let waiting = {
+            let mut logs = server.commits.0.borrow_mut();
+            let waiting = logs.get_mut(&key).map(std::mem::take).unwrap_or_default();
+            if waiting.is_empty() {
+                logs.remove(&key);
+                server.quiet.notify_one();
+                return;
+            }
+            waiting
+        };
+        let mut places: Vec<Place> = Vec::new();
+        for owed in &waiting {
+            match places.iter_mut().find(|place| place.epoch == owed.place.epoch) {
+                Some(place) => place.offset = place.offset.max(owed.place.offset),
+                None => places.push(owed.place),
+            }
+        }
+        let began = Instant::now();
+        let syncing = Arc::clone(&log);
+        // Not the server's own job: what was accepted before it was asked to stop is finished.
+        let sync = move || places.into_iter().map(|place| (place, syncing.sync_to(place, &Job::new()))).collect::<Vec<_>>();
+        let outcomes = tokio::task::spawn_blocking(sync).await.unwrap_or_default();
+        server.stats.sync.note(began.elapsed());
+        settle(&server, waiting, &outcomes);
+    }
+}
+
+fn settle(server: &Server, waiting: Vec<Owed>, outcomes: &[(Place, Result<(), Error>)]) {
+    let mut moved: Vec<Rc<Entry>> = Vec::new();
+    for owed in waiting {
+        let outcome = outcomes.iter().find(|(place, _)| place.epoch == owed.place.epoch);
+        owed.ticket.resolve(match outcome {
+            Some((_, Ok(()))) => Ok(()),
+            Some((_, Err(error))) => Err(Refusal::err(format_args!("not known to be stored: {error}"))),
+            None => Err(Refusal::text("ERR not known to be stored: the sync did not end")),
+        });
+        if let Some(topic) = owed.topic
+            && !moved.iter().any(|other| Rc::ptr_eq(other, &topic))
+        {
+            moved.push(topic);
+        }
+    }
+    moved.iter().for_each(|topic| server.waiters.wake(topic.name.as_bytes()));
+}

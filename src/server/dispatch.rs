@@ -1,0 +1,140 @@
+//! From a request to a command: which one it is, whether it may run now, and what is counted of it.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::client::Client;
+use super::cmd::{self, Done, Flags, Spec};
+use super::refusal::{Answer, Refusal};
+use super::session::{Blocked, Replies, Session};
+use super::state::Server;
+use crate::codec::resp::Protocol;
+
+/// What a command is called with.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) server: &'a Rc<Server>,
+    pub(super) client: &'a Rc<Client>,
+    pub(super) session: &'a mut Session,
+    /// All words, the command's name first.
+    pub(super) args: &'a [&'a [u8]],
+}
+
+impl<'a> Call<'a> {
+    /// Where to write the reply.
+    pub(super) fn reply(&mut self) -> &mut crate::codec::resp::Reply {
+        self.session.output.reply()
+    }
+
+    /// An argument; the arity has been checked.
+    pub(super) fn arg(&self, index: usize) -> &'a [u8] {
+        self.args.get(index).copied().unwrap_or_default()
+    }
+}
+
+/// Runs one request, or says why not.
+pub(super) fn run(server: &Rc<Server>, client: &Rc<Client>, session: &mut Session, args: &[&[u8]]) {
+    if session.replies == Replies::SkipNext {
+        session.replies = Replies::Skip;
+    } else if session.replies == Replies::Skip {
+        session.replies = Replies::On;
+    }
+    if session.replies != Replies::On {
+        session.output.mute();
+    }
+    run_or_queue(server, client, session, args);
+    session.output.unmute();
+}
+
+fn run_or_queue(server: &Rc<Server>, client: &Rc<Client>, session: &mut Session, args: &[&[u8]]) {
+    let spec = match admit(server, session, args) {
+        Ok(spec) => spec,
+        Err(refusal) => {
+            if let Some(transaction) = &mut session.transaction {
+                transaction.is_spoilt = true;
+            }
+            refuse(server, session, &refusal);
+            return;
+        }
+    };
+    client.facts.command.set(spec.name);
+    if session.transaction.is_some() && !spec.flags.has(Flags::UNQUEUED) {
+        queue(client, session, args);
+        return;
+    }
+    execute(server, client, session, spec, args);
+}
+
+/// The command, if it may be run on this connection now.
+fn admit(server: &Server, session: &Session, args: &[&[u8]]) -> Answer<&'static Spec> {
+    let spec = cmd::find(args)?;
+    let arity = usize::try_from(spec.arity.unsigned_abs()).unwrap_or(usize::MAX);
+    let fits = if spec.arity < 0 { args.len() >= arity } else { args.len() == arity };
+    let refused = if !fits {
+        Some(Refusal::wrong_arity(spec.name))
+    } else if !session.is_authenticated && !spec.flags.has(Flags::NO_AUTH) {
+        Some(Refusal::text("NOAUTH Authentication required."))
+    } else if session.output.protocol() == Protocol::Resp2
+        && !session.subscriptions.is_empty()
+        && !spec.flags.has(Flags::WHILE_SUBSCRIBED)
+    {
+        Some(Refusal::err(format_args!(
+            "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            spec.name
+        )))
+    } else {
+        None
+    };
+    match refused {
+        Some(refusal) => {
+            server.stats.note_rejected(spec.name);
+            Err(refusal)
+        }
+        None => Ok(spec),
+    }
+}
+
+fn queue(client: &Client, session: &mut Session, args: &[&[u8]]) {
+    if let Some(transaction) = &mut session.transaction {
+        transaction.bytes += args.iter().map(|arg| arg.len()).sum::<usize>();
+        transaction.queued.push(args.iter().map(|arg| (*arg).into()).collect());
+        client.facts.queued.set(Some(transaction.queued.len()));
+    }
+    session.output.reply().simple("QUEUED");
+}
+
+/// Runs a command that was admitted.
+pub(super) fn execute(server: &Rc<Server>, client: &Rc<Client>, session: &mut Session, spec: &'static Spec, args: &[&[u8]]) {
+    if spec.flags.has(Flags::READ | Flags::WRITE) && !spec.flags.has(Flags::BATCHED) {
+        // It sees what was added before it, by whomever.
+        server.appender.flush_all(server);
+    }
+    client.facts.commands.set(client.facts.commands.get() + 1);
+    let began = Instant::now();
+    let from = session.output.reply().len();
+    let mut call = Call { server, client, session, args };
+    let done = (spec.run)(&mut call);
+    let failed = done.is_err();
+    match done {
+        Ok(Done::Replied) => {}
+        Ok(Done::Close) => session.is_closing = true,
+        Ok(Done::Wait { command, limit }) => {
+            let waiter = server.waiters.add(client, &command.keys());
+            session.blocked = Some(Blocked { command, waiter, limit });
+            client.facts.is_blocked.set(true);
+            server.stats.blocked_clients.set(server.stats.blocked_clients.get() + 1);
+            // It looks once more when its task is polled: something may have come meanwhile.
+            client.wake();
+        }
+        Err(refusal) => {
+            session.output.reply().truncate(from);
+            refuse(server, session, &refusal);
+        }
+    }
+    server.stats.note_command(spec.name, began.elapsed(), failed);
+}
+
+fn refuse(server: &Server, session: &mut Session, refusal: &Refusal) {
+    server.stats.note_error(refusal.as_str());
+    session.output.reply().error(refusal.as_str());
+}

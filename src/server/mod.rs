@@ -1,0 +1,59 @@
+//! `drave serve`: the Redis protocol in front of a store. One more process beside all others: what it
+//! appends, shells read at once, and the other way round.
+//!
+//! Sockets are tokio's, on **one** thread, which also executes all commands, one after another: so
+//! nothing runs between the commands of one EXEC, and nothing here needs a lock. What may block (a
+//! sync) runs on other threads.
+//!
+//! ```text
+//!   listen ──> connection ──> dispatch ──> cmd/…  ──> append ──> log            (XADD: into a batch)
+//!   (accept)   (one task a     (arity, AUTH, │           │ one frame for all clients that
+//!               client: read,   MULTI)       │           │ were ready at the same time
+//!               execute all     ▲            │           ▼
+//!               that is there,  │            │        commit ──> one sync for all who wait
+//!               write once)     │            └──> waiters, hub (XREAD BLOCK, SUBSCRIBE)
+//!                    ▲          │                        ▲
+//!                    └── output ┘ (replies in order,     bell: what other processes publish
+//!                        held until they are durable)
+//! ```
+//!
+//! **A write**: XADD puts its record into the topic's batch and leaves a place in the client's output.
+//! Once every client that was ready has been executed, each batch becomes one frame (`append`); at
+//! `sync` the place is filled when the frame is durable (`commit`), and meanwhile others go on.
+//!
+//! | file | job |
+//! |---|---|
+//! | `listen` | sockets, the limit of clients, stopping |
+//! | `connection` | one client's task: bytes in, requests, bytes out |
+//! | `session`, `output` | what a client has set up; its replies, in order |
+//! | `client` | what others may know of a client, and do to it |
+//! | `dispatch` | which command, and whether it may run now |
+//! | `cmd/` | the commands: a file for each family, one table |
+//! | `topics` | topics in hand |
+//! | `append`, `commit` | records of many clients as one frame; syncs for all who wait |
+//! | `hub` | channels, their subscribers, and what is on its way to them |
+//! | `waiters`, `bell` | clients that wait for records, from this process or another |
+//! | `reading` | records as replies |
+//! | `stats` | what is counted |
+
+mod append;
+mod bell;
+mod client;
+mod cmd;
+mod commit;
+mod connection;
+mod dispatch;
+mod hub;
+mod listen;
+mod options;
+mod output;
+mod reading;
+mod refusal;
+mod session;
+mod state;
+mod stats;
+mod topics;
+mod waiters;
+
+pub use listen::{Address, Stopper, serve};
+pub use options::{Limits, ServeOptions, SlowSubscriber};

@@ -1,0 +1,172 @@
+//! Records as replies.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use tracing::warn;
+
+use super::refusal::Answer;
+use super::topics::Entry;
+use crate::codec::records::Record;
+use crate::codec::resp::Reply;
+use crate::ids::{Offset, Place, RecordId};
+use crate::log::{GapReason, LogReader, Step};
+
+/// So many places are kept a topic: as many clients can page through it at once and be found at once.
+const PLACES_MAX: usize = 32;
+/// How many records more than asked for are looked at at once when reading backwards, at least.
+const BACKWARDS_MIN: u64 = 16;
+
+/// Where IDs lie that somebody has just read up to: they will go on there.
+#[derive(Debug, Default)]
+pub(super) struct Places(VecDeque<(RecordId, Place)>);
+
+impl Places {
+    fn find(&self, id: RecordId) -> Option<Place> {
+        self.0.iter().rev().find(|(known, _)| *known == id).map(|(_, place)| *place)
+    }
+
+    fn note(&mut self, before: Option<RecordId>, id: RecordId, place: Place) {
+        // Who goes on takes his place along.
+        self.0.retain(|(known, _)| Some(*known) != before && *known != id);
+        if self.0.len() == PLACES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, place));
+    }
+}
+
+/// Writes a record as an entry: its ID, and its fields as a flat array.
+pub(super) fn put_entry(reply: &mut Reply, record: &Record<'_>) {
+    reply.array(2);
+    put_row(reply, record);
+}
+
+/// The ID and the fields, for rows that have more.
+pub(super) fn put_row(reply: &mut Reply, record: &Record<'_>) {
+    reply.id(record.id);
+    let fields = record.fields();
+    reply.array(fields.clone().count() * 2);
+    for (name, value) in fields {
+        reply.bulk(name);
+        reply.bulk(value);
+    }
+}
+
+/// The first offset whose record has an ID of at least `id`.
+pub(super) fn find(entry: &Entry, id: RecordId) -> Answer<Offset> {
+    let log = entry.log();
+    if id == RecordId::ZERO {
+        return Ok(log.log_start());
+    }
+    if id > log.last_id() {
+        return Ok(log.high_watermark());
+    }
+    if let Some(place) = entry.places.borrow().find(id)
+        && place.epoch == log.epoch()
+    {
+        return Ok(place.offset);
+    }
+    Ok(log.find(id)?)
+}
+
+/// Writes the entries from `from` on whose IDs are at most `last`, `count` of them at most; says how many.
+pub(super) fn put_forward(
+    reply: &mut Reply,
+    entry: &Rc<Entry>,
+    from: Offset,
+    last: RecordId,
+    count: usize,
+) -> Answer<usize> {
+    let mut written = 0;
+    let mut after: Option<(RecordId, Offset)> = None;
+    for_each(entry, from, |record| {
+        if record.id > last || written == count {
+            return false;
+        }
+        put_entry(reply, record);
+        written += 1;
+        after = Some((record.id, record.offset.plus(1)));
+        written < count
+    })?;
+    if let Some((id, next)) = after
+        && let Some(successor) = id.successor()
+    {
+        let place = Place { offset: next, epoch: entry.log().epoch() };
+        entry.places.borrow_mut().note(None, successor, place);
+    }
+    Ok(written)
+}
+
+/// Hands out the records from `from` on that may be seen, until `each` says that it has enough.
+pub(super) fn for_each(entry: &Rc<Entry>, from: Offset, mut each: impl FnMut(&Record<'_>) -> bool) -> Answer {
+    let log = entry.log();
+    let place = Place { offset: from, epoch: log.epoch() };
+    let mut reader = entry.reader.take().unwrap_or_else(|| LogReader::new(from, place.epoch));
+    reader.go_to(place);
+    let until = log.high_watermark();
+    let mut scratch = Vec::new();
+    'reading: loop {
+        match reader.step(log, until)? {
+            Step::CaughtUp => break,
+            Step::Gap(gap) => {
+                if let GapReason::Damaged { path, position, what } = &gap.reason {
+                    let path = path.display();
+                    warn!(topic = %entry.name, %path, position, what, from = %gap.from, until = %gap.until, "records are damaged, and left out");
+                }
+            }
+            Step::Frame { frame, from, until } => {
+                let records = frame.records_in(&mut scratch, from, until);
+                let records = records.map_err(super::refusal::Refusal::err)?;
+                for record in records {
+                    if !each(&record.map_err(super::refusal::Refusal::err)?) {
+                        break 'reading;
+                    }
+                }
+            }
+        }
+    }
+    *entry.reader.borrow_mut() = Some(reader);
+    Ok(())
+}
+
+/// Writes the entries with IDs in `first..=last` backwards, `count` at most; says how many.
+pub(super) fn put_backward(
+    reply: &mut Reply,
+    entry: &Rc<Entry>,
+    first: RecordId,
+    last: RecordId,
+    count: usize,
+) -> Answer<usize> {
+    let mut written = 0;
+    let start = find(entry, first)?;
+    let mut end = match last.successor() {
+        Some(after) => find(entry, after)?,
+        None => entry.log().high_watermark(),
+    };
+    let mut chunk = Reply::new(reply.protocol());
+    while written < count && end > start {
+        // Offsets are dense but for what was deleted, so this is mostly all that is wanted.
+        let wanted = ((count - written) as u64).clamp(BACKWARDS_MIN, 4096);
+        let from = Offset(end.0.saturating_sub(wanted)).max(start);
+        let mut ends = Vec::new();
+        for_each(entry, from, |record| {
+            if record.offset >= end {
+                return false;
+            }
+            if record.id >= first && record.id <= last {
+                put_entry(&mut chunk, record);
+                ends.push(chunk.len());
+            }
+            true
+        })?;
+        for index in (0..ends.len()).rev().take(count - written) {
+            let begin = if index == 0 { 0 } else { ends[index - 1] };
+            reply.append(&chunk.bytes()[begin..ends[index]]);
+            written += 1;
+        }
+        chunk.truncate(0);
+        end = from;
+    }
+    Ok(written)
+}

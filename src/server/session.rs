@@ -1,0 +1,98 @@
+//! What a client has set up on its connection.
+
+use std::time::Duration;
+
+use super::output::Output;
+use super::refusal::Answer;
+use super::state::Server;
+use super::waiters::WaiterId;
+use std::rc::Rc;
+
+/// A client's side of the server: only its own task has it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) output: Output,
+    pub(super) is_authenticated: bool,
+    /// Nothing more is executed, and the connection is closed once its replies are out.
+    pub(super) is_closing: bool,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) watched: Vec<Watched>,
+    /// Its commands are being executed by EXEC: nothing waits.
+    pub(super) is_in_exec: bool,
+    pub(super) replies: Replies,
+    pub(super) subscriptions: super::hub::Subscriptions,
+    pub(super) blocked: Option<Blocked>,
+}
+
+/// Commands between MULTI and EXEC.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    pub(super) queued: Vec<Vec<Box<[u8]>>>,
+    /// One of them was refused: EXEC does nothing.
+    pub(super) is_spoilt: bool,
+    /// Bytes of their arguments: they count as not executed.
+    pub(super) bytes: usize,
+}
+
+/// A key, and what it was like when WATCH looked.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) key: Box<[u8]>,
+    pub(super) version: Option<super::topics::Version>,
+}
+
+/// Which replies the client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replies {
+    On,
+    Off,
+    /// Not the next one.
+    SkipNext,
+    /// Not this one.
+    Skip,
+}
+
+/// A command that waits.
+#[derive(Debug)]
+pub(super) struct Blocked {
+    pub(super) command: Box<dyn Waiting>,
+    /// Its place among those who wait.
+    pub(super) waiter: WaiterId,
+    /// `None` = for ever.
+    pub(super) limit: Option<std::time::Instant>,
+}
+
+/// A command that tries again when something may have changed.
+pub(super) trait Waiting: std::fmt::Debug {
+    /// Writes the reply if there is one now.
+    fn try_again(&mut self, server: &Rc<Server>, session: &mut Session) -> Answer<bool>;
+
+    /// The topics it waits for, by name; they may not exist yet.
+    fn keys(&self) -> Vec<&[u8]>;
+
+    /// When to try again though nobody says that something changed.
+    fn look_again_after(&self, _server: &Server) -> Option<Duration> {
+        None
+    }
+
+    /// Writes what is said when its time is over.
+    fn give_up(&mut self, session: &mut Session) {
+        session.output.reply().null_array();
+    }
+}
+
+impl Session {
+    pub(super) fn new(is_authenticated: bool) -> Session {
+        Session {
+            output: Output::new(),
+            is_authenticated,
+            is_closing: false,
+            transaction: None,
+            watched: Vec::new(),
+            is_in_exec: false,
+            replies: Replies::On,
+            subscriptions: super::hub::Subscriptions::default(),
+            blocked: None,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What the server counts.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+/// Longer times count as this: a minute, in microseconds.
+const LONGEST_US: u64 = 60_000_000;
+
+/// Counters of a whole server.
+#[derive(Debug)]
+pub(super) struct Stats {
+    pub(super) started: Instant,
+    pub(super) connections: Cell<u64>,
+    pub(super) connections_rejected: Cell<u64>,
+    pub(super) commands: Cell<u64>,
+    pub(super) errors: Cell<u64>,
+    pub(super) bytes_in: Cell<u64>,
+    pub(super) bytes_out: Cell<u64>,
+    /// Clients closed since they did not read what they were sent.
+    pub(super) closed_for_output: Cell<u64>,
+    /// Clients closed since they sent more than the query buffer takes.
+    pub(super) closed_for_query: Cell<u64>,
+    pub(super) closed_for_idling: Cell<u64>,
+    pub(super) messages_dropped: Cell<u64>,
+    pub(super) records_added: Cell<u64>,
+    pub(super) blocked_clients: Cell<usize>,
+    /// Commands a second, over the last few seconds.
+    pub(super) recent: RefCell<Recent>,
+    /// By the first word of an error.
+    pub(super) errors_by_kind: RefCell<BTreeMap<String, u64>>,
+    pub(super) by_command: RefCell<BTreeMap<&'static str, CommandStats>>,
+    pub(super) append: Latency,
+    pub(super) sync: Latency,
+    pub(super) command: Latency,
+}
+
+/// What is counted of one command.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CommandStats {
+    pub(super) calls: u64,
+    pub(super) time: Duration,
+    pub(super) failed: u64,
+    pub(super) rejected: u64,
+}
+
+/// How long something took, as a histogram of microseconds.
+#[derive(Debug)]
+pub(super) struct Latency(RefCell<Histogram<u64>>);
+
+impl Latency {
+    fn new() -> Latency {
+        Latency(RefCell::new(Histogram::new_with_max(LONGEST_US, 2).expect("two digits up to a minute are a histogram")))
+    }
+
+    pub(super) fn note(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.0.borrow_mut().saturating_record(micros);
+    }
+
+    /// The time, in microseconds, within which this share of all was done.
+    pub(super) fn percentile(&self, percent: f64) -> u64 {
+        self.0.borrow().value_at_percentile(percent)
+    }
+
+    pub(super) fn reset(&self) {
+        self.0.borrow_mut().reset();
+    }
+}
+
+/// Two counts, a second apart.
+#[derive(Debug)]
+pub(super) struct Recent {
+    at: Instant,
+    commands: u64,
+    per_second: u64,
+}
+
+impl Stats {
+    pub(super) fn new() -> Stats {
+        let now = Instant::now();
+        Stats {
+            started: now,
+            connections: Cell::default(),
+            connections_rejected: Cell::default(),
+            commands: Cell::default(),
+            errors: Cell::default(),
+            bytes_in: Cell::default(),
+            bytes_out: Cell::default(),
+            closed_for_output: Cell::default(),
+            closed_for_query: Cell::default(),
+            closed_for_idling: Cell::default(),
+            messages_dropped: Cell::default(),
+            records_added: Cell::default(),
+            blocked_clients: Cell::default(),
+            recent: RefCell::new(Recent { at: now, commands: 0, per_second: 0 }),
+            errors_by_kind: RefCell::default(),
+            by_command: RefCell::default(),
+            append: Latency::new(),
+            sync: Latency::new(),
+            command: Latency::new(),
+        }
+    }
+
+    /// A command ran for so long.
+    pub(super) fn note_command(&self, name: &'static str, time: Duration, failed: bool) {
+        self.commands.set(self.commands.get() + 1);
+        self.command.note(time);
+        let mut by_command = self.by_command.borrow_mut();
+        let stats = by_command.entry(name).or_default();
+        stats.calls += 1;
+        stats.time += time;
+        stats.failed += u64::from(failed);
+    }
+
+    /// A command was not run.
+    pub(super) fn note_rejected(&self, name: &'static str) {
+        self.by_command.borrow_mut().entry(name).or_default().rejected += 1;
+    }
+
+    /// A client was told this.
+    pub(super) fn note_error(&self, text: &str) {
+        self.errors.set(self.errors.get() + 1);
+        let kind = text.split(' ').next().unwrap_or(text);
+        let mut kinds = self.errors_by_kind.borrow_mut();
+        match kinds.get_mut(kind) {
+            Some(count) => *count += 1,
+            // Prefixes are the server's own words, so they are few.
+            None => drop(kinds.insert(kind.to_owned(), 1)),
+        }
+    }
+
+    pub(super) fn add(counter: &Cell<u64>, count: u64) {
+        counter.set(counter.get() + count);
+    }
+
+    /// To be called about every second.
+    pub(super) fn tick(&self) {
+        let mut recent = self.recent.borrow_mut();
+        let (now, commands) = (Instant::now(), self.commands.get());
+        let seconds = now.duration_since(recent.at).as_secs_f64();
+        if seconds > 0.0 {
+            recent.per_second = ((commands - recent.commands) as f64 / seconds) as u64;
+        }
+        (recent.at, recent.commands) = (now, commands);
+    }
+
+    /// Commands a second, as of the last tick.
+    pub(super) fn commands_per_second(&self) -> u64 {
+        self.recent.borrow().per_second
+    }
+
+    /// Forgets what CONFIG RESETSTAT forgets.
+    pub(super) fn reset(&self) {
+        for counter in [&self.connections, &self.connections_rejected, &self.errors, &self.bytes_in, &self.bytes_out] {
+            counter.set(0);
+        }
+        self.commands.set(0);
+        self.recent.borrow_mut().commands = 0;
+        self.errors_by_kind.borrow_mut().clear();
+        self.by_command.borrow_mut().clear();
+        [&self.append, &self.sync, &self.command].map(Latency::reset);
+    }
+}
