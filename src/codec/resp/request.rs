@@ -360,13 +360,309 @@ impl fmt::Debug for Args<'_> {
 mod tests {
     use super::*;
     use crate::codec::resp::testing::encode_request;
+    use proptest::prelude::*;
+    use proptest::sample::Index as Cut;
+
+    /// The requests of one connection, and how it ended.
+    type Seen = (Vec<Vec<Vec<u8>>>, Result<usize, ProtocolError>);
+
+    /// Plays a connection whose bytes arrive in `pieces`. With `patient` it does not ask before the
+    /// bytes are there that the parser said it needs. `Ok` is how many bytes are left over.
+    fn play<'a>(limits: RequestLimits, pieces: impl IntoIterator<Item = &'a [u8]>, patient: bool) -> Seen {
+        let mut parser = RequestParser::new(limits);
+        let (mut buffer, mut wanted, mut requests) = (Vec::new(), 0, Vec::new());
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            while !patient || buffer.len() >= wanted {
+                let bytes = match parser.step(&buffer) {
+                    Ok(Progress::More { bytes }) => {
+                        assert!(bytes > buffer.len(), "it asks for more than there is");
+                        wanted = bytes;
+                        break;
+                    }
+                    Ok(Progress::Skip { bytes }) => bytes,
+                    Ok(Progress::Request { bytes }) => {
+                        requests.push(parser.args(&buffer).iter().map(<[u8]>::to_vec).collect::<Vec<_>>());
+                        assert!(!parser.args(&buffer).is_empty());
+                        bytes
+                    }
+                    Err(error) => {
+                        assert_eq!(parser.step(&buffer), Err(error), "an error stays");
+                        return (requests, Err(error));
+                    }
+                };
+                assert!((1..=buffer.len()).contains(&bytes), "it goes forward");
+                buffer.drain(..bytes);
+                wanted = 0;
+            }
+        }
+        (requests, Ok(buffer.len()))
+    }
+
+    fn whole(limits: RequestLimits, bytes: &[u8]) -> Seen {
+        play(limits, [bytes], false)
+    }
+
+    /// As [`whole`], and sure that it makes no difference how the bytes arrive.
+    #[track_caller]
+    fn seen(limits: RequestLimits, bytes: &[u8]) -> Seen {
+        let seen = whole(limits, bytes);
+        assert_eq!(play(limits, bytes.chunks(1), false), seen, "byte by byte: {}", bytes.escape_ascii());
+        assert_eq!(play(limits, bytes.chunks(1), true), seen, "patiently: {}", bytes.escape_ascii());
+        seen
+    }
+
+    fn requests(lines: &[&str]) -> Vec<Vec<Vec<u8>>> {
+        lines.iter().map(|line| line.split(' ').map(|word| word.as_bytes().to_vec()).collect()).collect()
+    }
 
     #[test]
-    fn a_request_reads_back() {
+    fn a_request_reads_back_wherever_it_is_cut() {
+        let args: [&[u8]; 6] = [b"XADD", b"", b"*", b"a\r\nb", b"$5\r\n", &[0xff; 120]];
+        let encoded = encode_request(&args);
+        for cut in 0..=encoded.len() {
+            let (before, after) = encoded.split_at(cut);
+            let (read, rest) = play(RequestLimits::default(), [before, after], false);
+            assert_eq!((read, rest), (vec![args.map(<[u8]>::to_vec).to_vec()], Ok(0)), "cut at {cut}");
+        }
+        assert_eq!(seen(RequestLimits::default(), &encoded).1, Ok(0));
+    }
+
+    #[test]
+    fn arguments_are_got_by_index() {
+        let encoded = encode_request(&["GET", "a"]);
         let mut parser = RequestParser::new(RequestLimits::default());
-        let buffer = encode_request(&["XADD", "", "a\r\nb"]);
-        assert_eq!(parser.step(&buffer), Ok(Progress::Request { bytes: buffer.len() }));
-        let args = parser.args(&buffer);
-        assert_eq!(args.iter().collect::<Vec<_>>(), [&b"XADD"[..], b"", b"a\r\nb"]);
+        assert!(parser.args(&encoded).is_empty());
+        assert_eq!(parser.step(&encoded), Ok(Progress::Request { bytes: encoded.len() }));
+        let args = parser.args(&encoded);
+        assert_eq!((args.len(), &args[1], args.get(0), args.get(2)), (2, &b"a"[..], Some(&b"GET"[..]), None));
+        assert!(args.iter().rev().eq([&b"a"[..], b"GET"]));
+        assert_eq!(format!("{args:?}"), "Args(2)");
+    }
+
+    #[test]
+    fn what_asks_for_nothing_is_skipped() {
+        // As Redis 7.0.15 has it, except for the last: it looks for no end of a line behind a zero byte.
+        let cases: [(&[u8], &[&str]); 8] = [
+            (b"\r\n\n  \r\n", &[]),
+            (b"*0\r\n*-10\r\n*-9223372036854775808\r\nPING\r\n", &["PING"]),
+            (b"*1\r\n$4\rxPINGab*0\rx*-10\r\n\r\n\nPING\n", &["PING", "PING"]),
+            (b"PING\r\r\n", &["PING"]),
+            (b"\r\r\nPING\n", &["PING"]),
+            (b"ec\"ho\" 'a'\n*1\r\n$1\r\nb\r\n", &["echo a", "b"]),
+            (b"'' a\n", &[" a"]),
+            (b"\x00\n", &["\0"]),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(seen(RequestLimits::default(), bytes), (requests(expected), Ok(0)), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_request_get_the_text_of_redis() {
+        // Recorded from Redis 7.0.15.
+        let ones = |before: &str, count| [before.as_bytes(), &b"1".repeat(count)].concat();
+        let cases: Vec<(Vec<u8>, &str)> = vec![
+            (b"*\r\n".into(), "invalid multibulk length"),
+            (b"*-0\r\n".into(), "invalid multibulk length"),
+            (b"*+1\r\n".into(), "invalid multibulk length"),
+            (b"*01\r\n".into(), "invalid multibulk length"),
+            (b"* 1\r\n".into(), "invalid multibulk length"),
+            (b"*1 \r\n".into(), "invalid multibulk length"),
+            (b"*1\n2\r\n".into(), "invalid multibulk length"),
+            (b"*2147483648\r\n".into(), "invalid multibulk length"),
+            (b"*99999999999999999999\r\n".into(), "invalid multibulk length"),
+            (b"*-9223372036854775809\r\n".into(), "invalid multibulk length"),
+            (b"*1\r\n$\r\n".into(), "invalid bulk length"),
+            (b"*1\r\n$-1\r\n".into(), "invalid bulk length"),
+            (b"*1\r\n$+4\r\n".into(), "invalid bulk length"),
+            (b"*1\r\n$04\r\n".into(), "invalid bulk length"),
+            (b"*1\r\n$00\r\n".into(), "invalid bulk length"),
+            (b"*1\r\n$ 4\r\n".into(), "invalid bulk length"),
+            (b"*1\r\n$4 \r\n".into(), "invalid bulk length"),
+            (b"*1\r\n$536870913\r\n".into(), "invalid bulk length"),
+            (b"*1\r\n$18446744073709551616\r\n".into(), "invalid bulk length"),
+            (b"*1\r\n$99999999999999999999999\r\n".into(), "invalid bulk length"),
+            (b"*2\r\n$4\r\nPINGxxx\r\n".into(), "expected '$', got 'x'"),
+            (b"*1\r\n*1\r\n$4\r\nPING\r\n".into(), "expected '$', got '*'"),
+            (b"*1\r\n'\r\n".into(), "expected '$', got '''"),
+            (b"*1\r\n\r\n".into(), "expected '$', got '\r'"),
+            (b"*1\r\n:1\r\n".into(), "expected '$', got ':'"),
+            (b"ECHO \"a\r\n".into(), "unbalanced quotes in request"),
+            (b"ECHO 'a'b\n".into(), "unbalanced quotes in request"),
+            (ones("", 65537), "too big inline request"),
+            (ones("*", 65536), "too big mbulk count string"),
+            (ones("*1\r\n$", 65536), "too big bulk count string"),
+            (ones("*1\r\n", 65537), "too big bulk count string"),
+        ];
+        for (bytes, expected) in cases {
+            let shown = bytes[..bytes.len().min(40)].escape_ascii();
+            let (read, end) = seen(RequestLimits::default(), &bytes);
+            let error = end.expect_err("no request");
+            assert_eq!((read.len(), error.text()), (0, format!("ERR Protocol error: {expected}").into_bytes().into()), "{shown}");
+            let said = format!("Protocol error: {}", expected.replace('\'', "\\'").replace('\r', "\\r"));
+            assert_eq!(error.to_string(), said);
+        }
+        let (_, end) = seen(RequestLimits::default(), b"*1\r\n\xff\r\n");
+        assert_eq!(end.expect_err("no request").text().as_ref(), b"ERR Protocol error: expected '$', got '\xff'");
+    }
+
+    #[test]
+    fn a_limit_may_be_reached_but_not_passed() {
+        let encoded = encode_request(&["ECHO", "12345678", ""]);
+        let exact = RequestLimits { bulk_bytes_max: 8, args_max: 3, request_bytes_max: encoded.len(), line_bytes_max: 3 };
+        let fails = |limits| seen(limits, &encoded).1.expect_err("too much");
+        assert_eq!(seen(exact, &encoded).0.len(), 1);
+        assert_eq!(fails(RequestLimits { bulk_bytes_max: 7, ..exact }), ProtocolError::BulkLength);
+        assert_eq!(fails(RequestLimits { args_max: 2, ..exact }), ProtocolError::Count);
+        let shorter = RequestLimits { request_bytes_max: encoded.len() - 1, ..exact };
+        assert_eq!(fails(shorter), ProtocolError::LongRequest(encoded.len() - 1));
+        let text = format!("ERR Protocol error: request longer than {} bytes", encoded.len() - 1);
+        assert_eq!(fails(shorter).text().as_ref(), text.as_bytes());
+
+        assert_eq!(seen(exact, b"abc\n").0.len(), 1);
+        assert_eq!(seen(exact, b"abcd\n").1, Err(ProtocolError::LongInline));
+        assert_eq!(seen(exact, b"\nabcd").1, Err(ProtocolError::LongInline));
+        assert_eq!(seen(exact, b"abc").1, Ok(3));
+        assert_eq!(seen(exact, b"*-10\r\n").1, Err(ProtocolError::LongCount));
+        // The longest line is no longer than the longest request.
+        let tiny = RequestLimits { request_bytes_max: 2, ..exact };
+        assert_eq!(seen(tiny, b"abc\n").1, Err(ProtocolError::LongInline));
+    }
+
+    #[test]
+    fn a_request_is_refused_as_soon_as_it_announces_too_much() {
+        let limits = RequestLimits { request_bytes_max: 100, ..RequestLimits::default() };
+        assert_eq!(seen(limits, b"*2\r\n$4\r\nECHO\r\n$90\r\n").1, Err(ProtocolError::LongRequest(100)));
+        // Spans hold 32 bits.
+        let limits = RequestLimits { request_bytes_max: usize::MAX, bulk_bytes_max: u64::MAX, ..limits };
+        let error = Err(ProtocolError::LongRequest(u32::MAX as usize));
+        assert_eq!(seen(limits, b"*1\r\n$4294967296\r\n").1, error);
+        assert_eq!(seen(limits, b"*1\r\n$9999999999999999999\r\n").1, error);
+    }
+
+    #[test]
+    fn announcing_takes_no_memory() {
+        let mut parser = RequestParser::new(RequestLimits::default());
+        let buffer = b"*2147483647\r\n$536870912\r\n";
+        assert_eq!(parser.step(buffer), Ok(Progress::More { bytes: buffer.len() + (512 << 20) + 2 }));
+        assert_eq!((parser.args.capacity(), parser.unquoted.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn memory_of_a_long_request_is_let_go_of() {
+        let mut parser = RequestParser::new(RequestLimits::default());
+        let many = [&b"*100000\r\n"[..], &b"$0\r\n\r\n".repeat(100_000)].concat();
+        let long = [&b"ECHO '"[..], &b"x".repeat(60_000), b"'\n"].concat();
+        for buffer in [many, long] {
+            assert_eq!(parser.step(&buffer), Ok(Progress::Request { bytes: buffer.len() }));
+            assert!(parser.args.capacity() > KEPT_MAX || parser.unquoted.capacity() > KEPT_MAX);
+            assert_eq!(parser.step(b""), Ok(Progress::More { bytes: 1 }));
+            assert!(parser.args.capacity() <= KEPT_MAX && parser.unquoted.capacity() <= KEPT_MAX);
+        }
+    }
+
+    #[test]
+    fn a_line_is_looked_at_once() {
+        for line in [&b"an inline request"[..], b"*-1111111111111", b"*1\r\n$-11111111111111111111"] {
+            let mut parser = RequestParser::new(RequestLimits::default());
+            for len in 6..=line.len() {
+                assert!(matches!(parser.step(&line[..len]), Ok(Progress::More { .. })));
+                assert_eq!(parser.scanned, len);
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_argument_is_not_looked_at_while_it_arrives() {
+        let mut buffer = b"*2\r\n$67108864\r\n".to_vec();
+        let wanted = buffer.len() + (64 << 20) + 2;
+        buffer.resize(wanted - 1, b'x');
+        let mut parser = RequestParser::new(RequestLimits::default());
+        let begun = std::time::Instant::now();
+        for missing in (0..100_000).rev() {
+            assert_eq!(parser.step(&buffer[..buffer.len() - missing]), Ok(Progress::More { bytes: wanted }));
+        }
+        // Looking at all of it each time would be six terabytes.
+        assert!(begun.elapsed().as_secs() < 20);
+    }
+
+    /// Limits near enough that random bytes reach them.
+    const NEAR: RequestLimits = RequestLimits { bulk_bytes_max: 11, args_max: 4, request_bytes_max: 60, line_bytes_max: 14 };
+
+    const PIECES: [&[u8]; 24] = [
+        b"*1\r\n",
+        b"*2\r\n",
+        b"*3\r\n",
+        b"*0\r\n",
+        b"*-1\r\n",
+        b"*",
+        b"$",
+        b"$4\r\nPING\r\n",
+        b"$0\r\n\r\n",
+        b"$11\r\n",
+        b"$1\r\n",
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b"PING\r\n",
+        b"\"",
+        b"'",
+        b"\\",
+        b"\\x4",
+        b" ",
+        b"a",
+        b"0",
+        b"12",
+        b"-",
+    ];
+
+    /// Bytes that look like requests for a while.
+    fn nearly_requests() -> impl Strategy<Value = Vec<u8>> {
+        let known = prop::sample::select(&PIECES[..]).prop_map(<[u8]>::to_vec);
+        let piece = prop_oneof![8 => known, 1 => prop::collection::vec(any::<u8>(), 1..4)];
+        prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn any_bytes_mean_the_same_however_they_arrive(bytes in nearly_requests(), cuts: [Cut; 3], patient: bool) {
+            let mut cuts = cuts.map(|cut| cut.index(bytes.len() + 1));
+            cuts.sort_unstable();
+            let pieces = [&bytes[..cuts[0]], &bytes[cuts[0]..cuts[1]], &bytes[cuts[1]..cuts[2]], &bytes[cuts[2]..]];
+            for limits in [NEAR, RequestLimits::default()] {
+                prop_assert_eq!(play(limits, pieces, patient), seen(limits, &bytes));
+            }
+        }
+
+        #[test]
+        fn noise_never_panics(bytes: Vec<u8>) {
+            let _ = seen(NEAR, &bytes);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn a_pipeline_reads_back_however_it_is_cut(
+            requests in prop::collection::vec(prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..8), 1..6),
+            piece_bytes in 1usize..400,
+        ) {
+            let encoded = requests.iter().flat_map(|args| encode_request(args)).collect::<Vec<_>>();
+            let expected = (requests, Ok(0));
+            prop_assert_eq!(whole(RequestLimits::default(), &encoded), expected.clone());
+            prop_assert_eq!(play(RequestLimits::default(), encoded.chunks(piece_bytes), false), expected);
+        }
+
+        #[test]
+        fn quoted_words_read_back(words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..5), upper: bool) {
+            let hex = |byte: &u8| if upper { format!("\\x{byte:02X}") } else { format!("\\x{byte:02x}") };
+            let quote = |word: &Vec<u8>| format!("\"{}\"", word.iter().map(hex).collect::<String>());
+            let line = words.iter().map(quote).collect::<Vec<_>>().join(" ") + "\n";
+            prop_assert_eq!(seen(RequestLimits::default(), line.as_bytes()), (vec![words], Ok(0)));
+        }
     }
 }
