@@ -17,6 +17,7 @@ mod pipelines;
 mod publish;
 mod replay;
 mod rig;
+mod serve;
 mod room;
 mod stores;
 mod support;
