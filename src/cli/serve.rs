@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use clap::{Args as ClapArgs, ValueEnum};
 use drave::server::{Address, Limits, ServeOptions, SlowSubscriber, Stopper, serve};
 
+use super::Result;
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::Result;
 
 /// Serve the store to Redis clients, in any language
 ///
@@ -145,7 +145,8 @@ fn addresses(texts: &[String], has_password: bool) -> Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     for text in texts {
         let found = text.to_socket_addrs();
-        let found: Vec<SocketAddr> = found.with_context(|| format!("'{text}' is no address to listen on, as 127.0.0.1:7379"))?.collect();
+        let found: Vec<SocketAddr> =
+            found.with_context(|| format!("'{text}' is no address to listen on, as 127.0.0.1:7379"))?.collect();
         let is_open = found.iter().any(|address| !address.ip().is_loopback());
         if is_open && !has_password {
             let sentence = format!("{text} can be reached from other machines: give --password-file, or listen on 127.0.0.1");

@@ -15,9 +15,9 @@ mod map;
 mod page;
 mod random;
 mod sigbus;
-mod socket;
 #[cfg(test)]
 pub(crate) mod sim;
+mod socket;
 
 use std::fmt;
 use std::sync::Arc;

@@ -54,10 +54,8 @@ impl Appender {
         check_size(entry, record.fields)?;
         let mut slot = entry.batch.borrow_mut();
         let is_new = slot.is_none();
-        let batch = slot.get_or_insert_with(|| Batch {
-            builder: self.spare.borrow_mut().take().unwrap_or_default(),
-            ticket: Ticket::new(),
-        });
+        let batch = slot
+            .get_or_insert_with(|| Batch { builder: self.spare.borrow_mut().take().unwrap_or_default(), ticket: Ticket::new() });
         batch.builder.push(record.fields, record.null, None).map_err(Refusal::err)?;
         let added = (Rc::clone(&batch.ticket), batch.builder.len() - 1);
         let is_full = batch.builder.bytes() >= FRAME_BYTES_AIM;
@@ -209,4 +207,3 @@ fn written_at(server: &Rc<Server>, entry: &Rc<Entry>, appended: Appended, ticket
         server.waiters.wake(entry.name.as_bytes());
     }
 }
-

@@ -236,7 +236,7 @@ impl Connection {
                 Err(error) => {
                     let text = error.text();
                     self.server.stats.note_error("ERR");
-                    self.session.output.reply().error([b"ERR ", &text[..]].concat());
+                    self.session.output.reply().error(&text);
                     self.session.is_closing = true;
                 }
             }

@@ -269,11 +269,7 @@ impl Hub {
     }
 }
 
-fn leave(
-    table: &mut HashMap<Box<[u8]>, Subscribers>,
-    name: &[u8],
-    is_last: impl FnOnce(Option<&mut Subscribers>) -> bool,
-) {
+fn leave(table: &mut HashMap<Box<[u8]>, Subscribers>, name: &[u8], is_last: impl FnOnce(Option<&mut Subscribers>) -> bool) {
     if is_last(table.get_mut(name)) {
         table.remove(name);
     }

@@ -174,9 +174,7 @@ async fn end(server: &Rc<Server>) {
 async fn accept(server: Rc<Server>, address: Address, listener: Listener) {
     loop {
         let accepted = match &listener {
-            Listener::Unix(listener) => {
-                listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), format!("{address}:0")))
-            }
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), format!("{address}:0"))),
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
                 // Replies are written whole: there is nothing to wait for.
                 let _ = stream.set_nodelay(true);

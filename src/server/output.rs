@@ -64,9 +64,16 @@ impl Ticket {
 enum Part {
     Ready(Vec<u8>),
     /// The IDs of records of a batch.
-    Added { ticket: Rc<Ticket>, from: u32, count: u32 },
+    Added {
+        ticket: Rc<Ticket>,
+        from: u32,
+        count: u32,
+    },
     /// True once the ticket says so.
-    Held { ticket: Rc<Ticket>, reply: Vec<u8> },
+    Held {
+        ticket: Rc<Ticket>,
+        reply: Vec<u8>,
+    },
 }
 
 /// The replies of one client.

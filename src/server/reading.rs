@@ -71,13 +71,7 @@ pub(super) fn find(entry: &Entry, id: RecordId) -> Answer<Offset> {
 }
 
 /// Writes the entries from `from` on whose IDs are at most `last`, `count` of them at most; says how many.
-pub(super) fn put_forward(
-    reply: &mut Reply,
-    entry: &Rc<Entry>,
-    from: Offset,
-    last: RecordId,
-    count: usize,
-) -> Answer<usize> {
+pub(super) fn put_forward(reply: &mut Reply, entry: &Rc<Entry>, from: Offset, last: RecordId, count: usize) -> Answer<usize> {
     let mut written = 0;
     let mut after: Option<(RecordId, Offset)> = None;
     for_each(entry, from, |record| {
@@ -131,13 +125,7 @@ pub(super) fn for_each(entry: &Rc<Entry>, from: Offset, mut each: impl FnMut(&Re
 }
 
 /// Writes the entries with IDs in `first..=last` backwards, `count` at most; says how many.
-pub(super) fn put_backward(
-    reply: &mut Reply,
-    entry: &Rc<Entry>,
-    first: RecordId,
-    last: RecordId,
-    count: usize,
-) -> Answer<usize> {
+pub(super) fn put_backward(reply: &mut Reply, entry: &Rc<Entry>, first: RecordId, last: RecordId, count: usize) -> Answer<usize> {
     let mut written = 0;
     let start = find(entry, first)?;
     let mut end = match last.successor() {

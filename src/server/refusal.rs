@@ -50,9 +50,7 @@ impl From<Error> for Refusal {
             Error::IdTooLow { .. } => {
                 Refusal::text("ERR The ID specified in XADD is equal or smaller than the target stream top item")
             }
-            Error::IdsExhausted => {
-                Refusal::text("ERR The stream has exhausted the last possible ID, unable to add more items")
-            }
+            Error::IdsExhausted => Refusal::text("ERR The stream has exhausted the last possible ID, unable to add more items"),
             Error::Busy { .. } => Refusal::with_prefix(format!("BUSY {error}")),
             Error::TopicMissing { .. } | Error::TopicGone { .. } => NO_SUCH_KEY,
             error => Refusal::err(error),

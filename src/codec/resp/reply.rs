@@ -117,10 +117,19 @@ impl Reply {
     /// Puts the beginning of an array of `len` elements before what was written from `at` on: for those
     /// who know how many there are only once they have written them.
     pub fn begin_array_at(&mut self, at: usize, len: usize) {
+        self.begin_at(at, |reply| reply.array(len));
+    }
+
+    /// The same for a map of `len` pairs.
+    pub fn begin_map_at(&mut self, at: usize, len: usize) {
+        self.begin_at(at, |reply| reply.map(len));
+    }
+
+    fn begin_at(&mut self, at: usize, head: impl FnOnce(&mut Reply)) {
         let end = self.out.len();
-        self.array(len);
-        let head = self.out.len() - end;
-        self.out[at..].rotate_right(head);
+        head(self);
+        let bytes = self.out.len() - end;
+        self.out[at..].rotate_right(bytes);
     }
 
     /// Appends a reply that was written elsewhere, in the same form.

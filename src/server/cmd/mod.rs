@@ -5,6 +5,7 @@ mod connection;
 mod parse;
 mod xadd;
 mod xrange;
+mod xread;
 
 use std::time::Instant;
 
@@ -135,11 +136,60 @@ pub(super) const COMMANDS: &[Spec] = &[
         "Returns the server's liveliness response.",
         connection::ping,
     ),
-    command("quit", -1, HANDSHAKE.and(Flags::WHILE_SUBSCRIBED), Keys::NONE, ("connection", "1.0.0"), "Closes the connection.", connection::quit),
-    command("xadd", -5, WRITE.and(FAST).and(Flags::BATCHED), Keys::FIRST, ("stream", "5.0.0"), "Appends a new message to a stream. Creates the key if it doesn't exist.", xadd::xadd),
-    command("xlen", 2, READ.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Return the number of messages in a stream.", xrange::xlen),
-    command("xrange", -4, READ, Keys::FIRST, ("stream", "5.0.0"), "Returns the messages from a stream within a range of IDs.", xrange::xrange),
-    command("xrevrange", -4, READ, Keys::FIRST, ("stream", "5.0.0"), "Returns the messages from a stream within a range of IDs in reverse order.", xrange::xrevrange),
+    command(
+        "quit",
+        -1,
+        HANDSHAKE.and(Flags::WHILE_SUBSCRIBED),
+        Keys::NONE,
+        ("connection", "1.0.0"),
+        "Closes the connection.",
+        connection::quit,
+    ),
+    command(
+        "xadd",
+        -5,
+        WRITE.and(FAST).and(Flags::BATCHED),
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Appends a new message to a stream. Creates the key if it doesn't exist.",
+        xadd::xadd,
+    ),
+    command(
+        "xlen",
+        2,
+        READ.and(FAST),
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Return the number of messages in a stream.",
+        xrange::xlen,
+    ),
+    command(
+        "xrange",
+        -4,
+        READ,
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Returns the messages from a stream within a range of IDs.",
+        xrange::xrange,
+    ),
+    command(
+        "xread",
+        -4,
+        READ.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS),
+        Keys::NONE,
+        ("stream", "5.0.0"),
+        "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.",
+        xread::xread,
+    ),
+    command(
+        "xrevrange",
+        -4,
+        READ,
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Returns the messages from a stream within a range of IDs in reverse order.",
+        xrange::xrevrange,
+    ),
 ];
 
 /// The longest name is shorter.

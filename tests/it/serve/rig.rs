@@ -118,6 +118,16 @@ impl Client {
         self.ask(&line.split(' ').collect::<Vec<_>>())
     }
 
+    /// Asks until so many clients are blocked.
+    #[track_caller]
+    pub(crate) fn wait_for_blocked(&mut self, count: usize) {
+        let wanted = format!("blocked_clients:{count}\r\n");
+        let began = std::time::Instant::now();
+        while !self.ask(&["INFO", "clients"]).text().contains(&wanted) {
+            assert!(began.elapsed() < LIMIT, "never {count} blocked clients");
+        }
+    }
+
     /// Sends a request, and does not wait.
     #[track_caller]
     pub(crate) fn send<A: AsRef<[u8]>>(&mut self, words: &[A]) {
