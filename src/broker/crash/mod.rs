@@ -11,6 +11,7 @@
 //! | `faults` | every change failing |
 //! | `groups` | power cuts while a group works |
 //! | `mend` | repairs of damage, cut short |
+//! | `rename` | power cuts and failures while a topic is renamed |
 //! | `model` | random work against a naive model |
 
 mod check;
@@ -21,6 +22,7 @@ mod ledger;
 mod mend;
 mod model;
 mod power;
+mod rename;
 mod work;
 
 use std::sync::Arc;
