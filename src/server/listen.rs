@@ -16,7 +16,9 @@ use super::append::Appender;
 use super::bell;
 use super::client::Client;
 use super::connection::{Connection, Stream};
+use super::expiry;
 use super::options::ServeOptions;
+use super::removals;
 use super::state::Server;
 use super::stats::Stats;
 use crate::broker::Flusher;
@@ -100,6 +102,7 @@ pub fn serve(store: Store, options: ServeOptions, stopper: &Stopper, ready: impl
     let tasks = LocalSet::new();
     let outcome = tasks.block_on(&runtime, async {
         let server = Server::new(store, flusher, options, Job::new(), stopper.clone(), files);
+        server.expiry.load(store)?;
         let listeners = bind(&server).await?;
         let addresses: Vec<Address> = listeners.iter().map(|(address, _)| address.clone()).collect();
         ready(&addresses);
@@ -142,6 +145,10 @@ async fn bind(server: &Rc<Server>) -> Result<Vec<(Address, Listener)>> {
 async fn run(server: &Rc<Server>, listeners: Vec<(Address, Listener)>) {
     tokio::task::spawn_local(Appender::run(Rc::clone(server)));
     tokio::task::spawn_local(bell::run(Rc::clone(server)));
+    tokio::task::spawn_local(removals::run(Rc::clone(server)));
+    tokio::task::spawn_local(removals::empty_trash(Rc::clone(server)));
+    tokio::task::spawn_local(expiry::run(Rc::clone(server)));
+    tokio::task::spawn_local(expiry::write(Rc::clone(server)));
     tokio::task::spawn_local(look_after(Rc::clone(server)));
     let accepting: Vec<_> = listeners
         .into_iter()
@@ -161,7 +168,8 @@ async fn end(server: &Rc<Server>) {
     info!(clients = clients.len(), "ending");
     clients.iter().for_each(|client| client.end());
     let over = async {
-        while server.clients.borrow().len() > 0 || !server.commits.is_idle() {
+        let is_busy = || !server.commits.is_idle() || !server.removals.is_idle() || !server.expiry.is_idle();
+        while server.clients.borrow().len() > 0 || is_busy() {
             server.quiet.notified().await;
         }
     };
@@ -210,6 +218,7 @@ async fn look_after(server: Rc<Server>) {
     loop {
         every.tick().await;
         server.stats.tick();
+        server.names.let_go();
         let Some(idle_max) = server.tunables.idle_max.get() else { continue };
         let now = Instant::now();
         for client in server.clients.borrow().iter() {

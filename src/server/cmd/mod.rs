@@ -2,6 +2,10 @@
 //! commands has a file, whose functions read arguments, do what is asked and write the reply.
 
 mod connection;
+mod debug;
+mod expire;
+mod keys;
+mod object;
 mod parse;
 mod xadd;
 mod xrange;
@@ -126,7 +130,108 @@ const fn command(
 
 /// Every command, sorted by name.
 pub(super) const COMMANDS: &[Spec] = &[
+    command(
+        "dbsize",
+        1,
+        READ.and(FAST),
+        Keys::NONE,
+        ("server", "1.0.0"),
+        "Returns the number of keys in the database.",
+        keys::dbsize,
+    ),
+    Spec {
+        subcommands: debug::SUBCOMMANDS,
+        ..command("debug", -2, Flags::ADMIN, Keys::NONE, ("server", "1.0.0"), "A container for debugging commands.", debug::debug)
+    },
+    command("del", -2, WRITE, Keys::ALL, ("generic", "1.0.0"), "Deletes one or more keys.", keys::del),
     command("echo", 2, FAST, Keys::NONE, ("connection", "1.0.0"), "Returns the given string.", connection::echo),
+    command(
+        "exists",
+        -2,
+        READ.and(FAST),
+        Keys::ALL,
+        ("generic", "1.0.0"),
+        "Determines whether one or more keys exist.",
+        keys::exists,
+    ),
+    command(
+        "expire",
+        -3,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("generic", "1.0.0"),
+        "Sets the expiration time of a key in seconds.",
+        expire::expire,
+    ),
+    command(
+        "expireat",
+        -3,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("generic", "1.2.0"),
+        "Sets the expiration time of a key to a Unix timestamp.",
+        expire::expireat,
+    ),
+    command(
+        "expiretime",
+        2,
+        READ.and(FAST),
+        Keys::FIRST,
+        ("generic", "7.0.0"),
+        "Returns the expiration time of a key as a Unix timestamp.",
+        expire::expiretime,
+    ),
+    command("flushall", -1, WRITE, Keys::NONE, ("server", "1.0.0"), "Removes all keys from all databases.", keys::flush),
+    command("flushdb", -1, WRITE, Keys::NONE, ("server", "1.0.0"), "Remove all keys from the current database.", keys::flush),
+    command("keys", 2, READ, Keys::NONE, ("generic", "1.0.0"), "Returns all key names that match a pattern.", keys::keys),
+    Spec {
+        subcommands: object::SUBCOMMANDS,
+        ..command(
+            "object",
+            -2,
+            READ,
+            Keys::NONE,
+            ("generic", "2.2.3"),
+            "A container for object introspection commands.",
+            object::help,
+        )
+    },
+    command(
+        "persist",
+        2,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("generic", "2.2.0"),
+        "Removes the expiration time of a key.",
+        expire::persist,
+    ),
+    command(
+        "pexpire",
+        -3,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("generic", "2.6.0"),
+        "Sets the expiration time of a key in milliseconds.",
+        expire::pexpire,
+    ),
+    command(
+        "pexpireat",
+        -3,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("generic", "2.6.0"),
+        "Sets the expiration time of a key to a Unix milliseconds timestamp.",
+        expire::pexpireat,
+    ),
+    command(
+        "pexpiretime",
+        2,
+        READ.and(FAST),
+        Keys::FIRST,
+        ("generic", "7.0.0"),
+        "Returns the expiration time of a key as a Unix milliseconds timestamp.",
+        expire::pexpiretime,
+    ),
     command(
         "ping",
         -1,
@@ -137,6 +242,15 @@ pub(super) const COMMANDS: &[Spec] = &[
         connection::ping,
     ),
     command(
+        "pttl",
+        2,
+        READ.and(FAST),
+        Keys::FIRST,
+        ("generic", "2.6.0"),
+        "Returns the expiration time in milliseconds of a key.",
+        expire::pttl,
+    ),
+    command(
         "quit",
         -1,
         HANDSHAKE.and(Flags::WHILE_SUBSCRIBED),
@@ -144,6 +258,70 @@ pub(super) const COMMANDS: &[Spec] = &[
         ("connection", "1.0.0"),
         "Closes the connection.",
         connection::quit,
+    ),
+    command(
+        "randomkey",
+        1,
+        READ,
+        Keys::NONE,
+        ("generic", "1.0.0"),
+        "Returns a random key name from the database.",
+        keys::randomkey,
+    ),
+    command(
+        "rename",
+        3,
+        WRITE,
+        Keys(1, 2, 1),
+        ("generic", "1.0.0"),
+        "Renames a key and overwrites the destination.",
+        keys::rename,
+    ),
+    command(
+        "renamenx",
+        3,
+        WRITE.and(FAST),
+        Keys(1, 2, 1),
+        ("generic", "1.0.0"),
+        "Renames a key only when the target key name doesn't exist.",
+        keys::renamenx,
+    ),
+    command("scan", -2, READ, Keys::NONE, ("generic", "2.8.0"), "Iterates over the key names in the database.", keys::scan),
+    command(
+        "touch",
+        -2,
+        READ.and(FAST),
+        Keys::ALL,
+        ("generic", "3.2.1"),
+        "Returns the number of existing keys out of those specified after updating the time they were last accessed.",
+        keys::touch,
+    ),
+    command(
+        "ttl",
+        2,
+        READ.and(FAST),
+        Keys::FIRST,
+        ("generic", "1.0.0"),
+        "Returns the expiration time in seconds of a key.",
+        expire::ttl,
+    ),
+    command(
+        "type",
+        2,
+        READ.and(FAST),
+        Keys::FIRST,
+        ("generic", "1.0.0"),
+        "Determines the type of value stored at a key.",
+        keys::kind,
+    ),
+    command(
+        "unlink",
+        -2,
+        WRITE.and(FAST),
+        Keys::ALL,
+        ("generic", "4.0.0"),
+        "Asynchronously deletes one or more keys.",
+        keys::del,
     ),
     command(
         "xadd",
