@@ -2,6 +2,7 @@
 //! commands has a file, whose functions read arguments, do what is asked and write the reply.
 
 mod connection;
+mod drave;
 mod parse;
 mod xadd;
 mod xrange;
@@ -126,6 +127,24 @@ const fn command(
 
 /// Every command, sorted by name.
 pub(super) const COMMANDS: &[Spec] = &[
+    command(
+        "drave.offset",
+        4,
+        READ,
+        Keys::FIRST,
+        ("stream", "drave"),
+        "Returns the ID of the record at an offset, or the offset of the first record whose ID is not lower.",
+        drave::offset,
+    ),
+    command(
+        "drave.publish",
+        -4,
+        WRITE,
+        Keys::FIRST,
+        ("stream", "drave"),
+        "Appends a record: with a key, as a tombstone, at a certain offset only, at a higher level of durability.",
+        drave::publish,
+    ),
     command("echo", 2, FAST, Keys::NONE, ("connection", "1.0.0"), "Returns the given string.", connection::echo),
     command(
         "ping",
