@@ -72,7 +72,7 @@ async fn lead(server: Rc<Server>, log: Arc<Log>) {
         let syncing = Arc::clone(&log);
         // Not the server's own job: what was accepted before it was asked to stop is finished.
         let sync = move || places.into_iter().map(|place| (place, syncing.sync_to(place, &Job::new()))).collect::<Vec<_>>();
-        let outcomes = tokio::task::spawn_blocking(sync).await.unwrap_or_default();
+        let outcomes = server.quick.run(sync).await.unwrap_or_default();
         server.stats.sync.note(began.elapsed());
         settle(&server, waiting, &outcomes);
     }
