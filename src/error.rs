@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::Durability;
-use crate::ids::{Offset, TopicName};
+use crate::ids::{Offset, RecordId, TopicName};
 
 /// What every fallible call of the library returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -121,6 +121,15 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// An ID that was asked for is not above all that the topic has given out.
+    IdTooLow {
+        /// The ID that was asked for.
+        id: RecordId,
+        /// The topic's last ID.
+        last: RecordId,
+    },
+    /// There is no ID above the topic's last one.
+    IdsExhausted,
     /// A publish asked for less than the topic promises.
     DurabilityLowered {
         /// The level asked for.
@@ -205,6 +214,8 @@ impl fmt::Display for Error {
                 show(path)
             ),
             Error::RecordRefused { why } | Error::SettingRefused { why } => f.write_str(why),
+            Error::IdTooLow { id, last } => write!(f, "ID {id} is not above the topic's last ID {last}"),
+            Error::IdsExhausted => f.write_str("the topic has used the last possible ID"),
             Error::DurabilityLowered { asked, level } => write!(
                 f,
                 "the topic's durability is {level}, a publish may only raise it, not lower it to {asked}; \

@@ -137,7 +137,7 @@ pub(crate) fn code_of_library(error: &drave::Error, signal: Option<i32>) -> Exit
         E::Damaged { .. } => Exit::Damaged,
         E::Astray { .. } => Exit::Damaged,
         E::Poisoned { .. } => Exit::Failed,
-        E::RecordRefused { .. } => Exit::Rejected,
+        E::RecordRefused { .. } | E::IdTooLow { .. } | E::IdsExhausted => Exit::Rejected,
         E::DurabilityLowered { .. } | E::SettingRefused { .. } => Exit::Usage,
         E::Stopped if signal == Some(SIGTERM) => Exit::Terminated,
         E::Stopped => Exit::Interrupted,
@@ -240,7 +240,7 @@ mod tests {
     use std::time::Duration;
 
     use drave::config::Durability;
-    use drave::ids::Offset;
+    use drave::ids::{Offset, RecordId};
     use signal_hook::consts::SIGINT;
 
     use super::*;
@@ -271,6 +271,8 @@ mod tests {
             (E::Astray { path: path(), what: "" }, Exit::Damaged),
             (E::Poisoned { path: path() }, Exit::Failed),
             (E::RecordRefused { why: String::new() }, Exit::Rejected),
+            (E::IdTooLow { id: RecordId::ZERO, last: RecordId::ZERO }, Exit::Rejected),
+            (E::IdsExhausted, Exit::Rejected),
             (E::DurabilityLowered { asked: Durability::None, level: Durability::Sync }, Exit::Usage),
             (E::SettingRefused { why: String::new() }, Exit::Usage),
             (E::Unsupported { what: String::new() }, Exit::Unsupported),

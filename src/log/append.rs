@@ -85,7 +85,8 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::TopicGone`]; [`Error::OffsetConflict`] when `expect` is not the next offset;
-    /// [`Error::Poisoned`] when a failed sync could not be repaired; [`Error::Busy`]. After an
+    /// [`Error::IdTooLow`] and [`Error::IdsExhausted`]; [`Error::Poisoned`] when a failed sync could
+    /// not be repaired; [`Error::Busy`]. After an
     /// error nothing of the frame is in the log, unless the disk also refused to cut off what had
     /// been written of it: if that was all of it, the next append takes it in.
     pub fn append(&self, frame: &mut Packed<'_>, ids: BatchIds, expect: Option<Offset>, job: &Job) -> Result<Appended> {
@@ -381,15 +382,12 @@ fn assign_ids(ids: BatchIds, last: RecordId, count: u64, now: TimestampMs) -> Re
     if count == 0 {
         return Ok((last, last));
     }
-    let exhausted = || Error::RecordRefused { why: "the topic has used the last possible ID".to_owned() };
     match ids {
         BatchIds::Explicit { first, last: end } if first > last => Ok((first, end)),
-        BatchIds::Explicit { first, .. } => {
-            Err(Error::RecordRefused { why: format!("ID {first} is not above the topic's last ID {last}") })
-        }
+        BatchIds::Explicit { first, .. } => Err(Error::IdTooLow { id: first, last }),
         BatchIds::Auto => {
-            let first = last.next(now).ok_or_else(exhausted)?;
-            Ok((first, first.advance(count - 1).ok_or_else(exhausted)?))
+            let first = last.next(now).ok_or(Error::IdsExhausted)?;
+            Ok((first, first.advance(count - 1).ok_or(Error::IdsExhausted)?))
         }
     }
 }
@@ -432,5 +430,25 @@ fn adopt(segment: &Segment, slot: &mut Slot) -> Result<()> {
             _ if left == 0 => return Ok(()),
             _ => return segment.file.truncate(slot.end_position),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_is_not_above_the_last_one_is_refused_by_kind() {
+        let id = |ms, seq| RecordId { ms, seq };
+        let explicit = |first| assign_ids(BatchIds::Explicit { first, last: first }, id(5, 1), 1, TimestampMs(0));
+        assert!(matches!(explicit(id(5, 2)), Ok((first, last)) if first == id(5, 2) && first == last));
+        for low in [id(5, 1), id(4, 9)] {
+            let refused = explicit(low).expect_err("too low");
+            assert_eq!(refused.to_string(), format!("ID {low} is not above the topic's last ID 5-1"));
+            assert!(matches!(refused, Error::IdTooLow { id, last: RecordId { ms: 5, seq: 1 } } if id == low));
+        }
+        let last = id(u64::MAX, u64::MAX);
+        assert!(matches!(assign_ids(BatchIds::Auto, last, 1, TimestampMs(0)), Err(Error::IdsExhausted)));
+        assert!(matches!(assign_ids(BatchIds::Auto, id(u64::MAX, u64::MAX - 1), 2, TimestampMs(0)), Err(Error::IdsExhausted)));
     }
 }
