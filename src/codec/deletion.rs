@@ -33,6 +33,12 @@ pub enum Deleting {
 }
 
 impl Deletion {
+    /// How many offsets it adds.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        if let Deleting::More(runs) = &self.what { runs.count() } else { 0 }
+    }
+
     /// The bytes of the record's value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -31,7 +31,7 @@
 use std::borrow::Cow;
 
 use super::batch::{Batch, Malformed};
-use super::records::Records;
+use super::records::{Records, RecordsMark};
 use crate::config::{Compression, RECORD_BYTES_LIMIT};
 use crate::ids::{Offset, RecordId};
 
@@ -214,6 +214,15 @@ pub struct Frame<'a> {
     /// Its header.
     pub header: FrameHeader,
     body: &'a [u8],
+    opened: Option<Opened<'a>>,
+}
+
+/// A frame's body without compression, and a place in it from which its records can be read: who hands
+/// out a frame in pieces finds the next one without going through those before.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened<'a> {
+    body: &'a [u8],
+    mark: &'a RecordsMark,
 }
 
 /// The header of the frame that `bytes` seem to begin with, at `position` of its segment. Nothing of
@@ -242,14 +251,14 @@ pub fn parse(bytes: &[u8], salt: u32, position: u64) -> Parsed<'_> {
     if crc.finalize().to_le_bytes() != frame[CRC_AT..LENGTH_AT] {
         return Parsed::Bad("the checksum does not match");
     }
-    Parsed::Frame(Frame { header, body: &frame[HEADER_BYTES..] })
+    Parsed::Frame(Frame { header, body: &frame[HEADER_BYTES..], opened: None })
 }
 
 /// A frame that [`parse`] has verified before, at the same place, without verifying it again.
 #[must_use]
 pub fn verified(bytes: &[u8], position: u64) -> Option<Frame<'_>> {
     let header = FrameHeader::read(bytes.first_chunk::<HEADER_BYTES>()?, position).ok()?;
-    Some(Frame { body: bytes.get(HEADER_BYTES..header.length as usize)?, header })
+    Some(Frame { body: bytes.get(HEADER_BYTES..header.length as usize)?, header, opened: None })
 }
 
 /// The first place at or after `from` in `bytes` where a whole valid frame begins; `bytes` begin at
@@ -275,6 +284,17 @@ impl<'a> Frame<'a> {
         Records::new(self.body(scratch)?, header.base, header.span, header.count, header.base_id, header.plain)
     }
 
+    /// The same frame, of which `mark` was made when its `body` was unpacked before; `body` is needed
+    /// only of a compressed one.
+    #[must_use]
+    pub fn with_opened<'b>(self, body: &'b [u8], mark: &'b RecordsMark) -> Frame<'b>
+    where
+        'a: 'b,
+    {
+        let body = if self.header.zstd { body } else { self.body };
+        Frame { opened: Some(Opened { body, mark }), ..self }
+    }
+
     /// The records of this frame with offsets in `[from, until)`.
     ///
     /// # Errors
@@ -283,7 +303,19 @@ impl<'a> Frame<'a> {
     where
         'a: 's,
     {
-        let mut records = self.records(scratch)?;
+        self.records_of(self.body(scratch)?, from, until)
+    }
+
+    /// The same, from what [`Frame::body`] has returned.
+    ///
+    /// # Errors
+    /// When the body does not follow the drawing.
+    pub fn records_of<'s>(&self, body: &'s [u8], from: Offset, until: Offset) -> Result<Records<'s>, Malformed> {
+        let header = self.header;
+        let mut records = match &self.opened {
+            Some(opened) if opened.mark.next_offset() <= from => Records::resume(body, opened.mark),
+            _ => Records::new(body, header.base, header.span, header.count, header.base_id, header.plain)?,
+        };
         records.narrow(from, until)?;
         Ok(records)
     }
@@ -302,11 +334,22 @@ impl<'a> Frame<'a> {
     where
         'a: 's,
     {
-        if self.header.zstd {
+        if self.header.zstd && self.opened.is_none() {
             unpack(self.body, scratch)?;
-            Ok(scratch)
-        } else {
-            Ok(self.body)
+        }
+        Ok(self.body_again(scratch))
+    }
+
+    /// What [`Frame::body`] has returned before, with the same `scratch`.
+    #[must_use]
+    pub fn body_again<'s>(&self, scratch: &'s [u8]) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        match &self.opened {
+            Some(opened) => opened.body,
+            None if self.header.zstd => scratch,
+            None => self.body,
         }
     }
 

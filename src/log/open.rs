@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use super::append::Appender;
+use super::deletions::Deletions;
 use super::head::{self, APPEND_BYTE, HEAD, Head, MAINTENANCE_BYTE, SYNC_BYTE, Setup};
 use super::locks::LIMIT;
 use super::recover;
@@ -83,6 +84,7 @@ impl Log {
             log_start: Offset::ZERO,
             epoch: Epoch(0),
             poisoned: false,
+            has_deletions: false,
         };
         Head::create(dir, HEAD)?.set_up(&setup, dir.boot());
         Ok(())
@@ -121,6 +123,7 @@ impl Log {
                     maintain: Mutex::new(()),
                     append: Mutex::new(Appender::default()),
                     sync: Mutex::new(Syncer::default()),
+                    deletions: Deletions::default(),
                 });
             }
             let waited = began.elapsed();

@@ -4,6 +4,7 @@
 use super::append::{Appender, Request};
 use super::head::Head;
 use super::locks::{self, APPEND, MAINTENANCE};
+use super::slot::Slot;
 use super::{Log, lock_mutex, segment};
 use crate::codec::FrameKind;
 use crate::codec::batch::BatchIds;
@@ -48,12 +49,7 @@ impl Log {
     fn move_start(&self, head: &Head, before: Offset, job: &Job) -> Result<Place> {
         let mut appender = lock_mutex(&self.append);
         let _held = locks::take(head, APPEND, self, job)?;
-        self.check_in_force()?;
-        self.notice_dead_sync(head)?;
-        if head.is_poisoned() {
-            self.repair(head, &mut appender, job)?;
-        }
-        let slot = self.catch_up(head, &mut appender)?;
+        let slot = self.ready_for_control(head, &mut appender, job)?;
         if before > slot.log_end {
             return Err(Error::OffsetPastEnd { offset: before, end: slot.log_end });
         }
@@ -74,8 +70,18 @@ impl Log {
         Ok(Place { offset: slot.log_end, epoch: head.epoch() })
     }
 
+    /// Under the append lock: makes the log ready for a control frame.
+    pub(super) fn ready_for_control(&self, head: &Head, appender: &mut Appender, job: &Job) -> Result<Slot> {
+        self.check_in_force()?;
+        self.notice_dead_sync(head)?;
+        if head.is_poisoned() {
+            self.repair(head, appender, job)?;
+        }
+        self.catch_up(head, appender)
+    }
+
     /// Syncs the active segment, which may hold somebody's records too: a failure is one of theirs.
-    fn sync_control(&self, head: &Head, appender: &Appender, job: &Job) -> Result<()> {
+    pub(super) fn sync_control(&self, head: &Head, appender: &Appender, job: &Job) -> Result<()> {
         let _mutex = self.sync_mutex();
         let _held = self.hold_sync(head, job)?;
         self.sync_guarded(head, || {
