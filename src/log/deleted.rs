@@ -116,6 +116,11 @@ impl Fold {
         self.bytes_since_whole
     }
 
+    /// Where the newest whole set lies.
+    pub(super) fn whole(&self) -> Option<Offset> {
+        self.wholes[0]
+    }
+
     /// Where the whole set before the newest one lies: nothing before is needed.
     pub(super) fn whole_before(&self) -> Option<Offset> {
         self.wholes[1]

@@ -22,11 +22,12 @@ use super::deleted::{Deleted, Fold};
 use super::head::Head;
 use super::locks::{self, APPEND};
 use super::segment::random_salt;
-use super::{Log, LogOptions, Mode, Opening, State, lock_mutex};
+use super::{Log, LogOptions, Mended, Mode, Opening, State, lock_mutex};
 use crate::codec::batch::BatchIds;
 use crate::codec::frame::Packed;
 use crate::codec::{BatchBuilder, Deleting, Deletion, Runs};
 use crate::config::Compression;
+use crate::disk::Dir;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Place, RecordId};
 use crate::job::Job;
@@ -298,10 +299,23 @@ impl Log {
         log.map_or(Ok(()), |log| log.sync_to(place, job))
     }
 
-    /// The deletions' log, for looking at it; `None` = there is none.
-    pub fn deletions_log(&self) -> Result<Option<Arc<Log>>> {
+    /// The deletions' log, and where in it the newest whole set lies; `None` = there is none.
+    pub(super) fn deletions_to_look_at(&self) -> Result<Option<(Arc<Log>, Option<Offset>)>> {
         self.deletions()?;
-        Ok(lock_mutex(&self.deletions.known).opened.as_ref().map(|opened| Arc::clone(&opened.log)))
+        let known = lock_mutex(&self.deletions.known);
+        Ok(known.opened.as_ref().map(|opened| (Arc::clone(&opened.log), opened.fold.whole())))
+    }
+
+    /// Repairs the deletions' log, if there is one.
+    pub(super) fn mend_deletions(&self, head: &Head, quarantine: &Dir, job: &Job) -> Result<Option<Mended>> {
+        if self.dir.stat(DELETED)?.is_none() {
+            return Ok(None);
+        }
+        self.open_deletions(head, job)?;
+        let Some((log, _)) = self.deletions_to_look_at()? else { return Ok(None) };
+        let mended = log.mend(quarantine, job)?;
+        head.bump_deletions_generation();
+        Ok(Some(mended))
     }
 
     /// Writes the whole set if that is due, and lets go of what lies before the one before.

@@ -14,8 +14,8 @@
 //! ```
 //!
 //! A slot holds what only appenders need: log end, end position, base, inode and salt of the active
-//! segment, when it was made, last ID, records added, greatest deleted ID, bytes of the index, where
-//! the index ends, and a checksum of these. It is filled while the selector points at the other one,
+//! segment, when it was made, last ID, records added, bytes of the index, where the index ends, and a
+//! checksum of these. It is filled while the selector points at the other one,
 //! so a writer that is killed in between spoils nothing. The numbers that are in no slot have an
 //! inverted copy, written first: a page whose numbers do not fit together is not believed, and a
 //! flipped bit cannot hide records. Native byte order: the page is for one boot of one machine.

@@ -38,6 +38,8 @@ pub struct Mended {
     pub kept: Vec<PathBuf>,
     /// Indexes written anew.
     pub indexes: u64,
+    /// A part of the deletions was lost: records that were deleted may be read again.
+    pub deletions_lost: bool,
     /// The settings could not be read, and are the defaults now.
     pub settings_lost: bool,
 }
@@ -63,6 +65,17 @@ impl Log {
     /// What could be repaired until then stays repaired.
     pub fn mend(&self, quarantine: &Dir, job: &Job) -> Result<Mended> {
         let head = self.head()?;
+        let mut mended = self.mend_segments(head, quarantine, job)?;
+        if let Some(deletions) = self.mend_deletions(head, quarantine, job)? {
+            mended.deletions_lost = !deletions.lost.is_empty();
+            mended.segments.extend(deletions.segments);
+            mended.kept.extend(deletions.kept);
+            mended.indexes += deletions.indexes;
+        }
+        Ok(mended)
+    }
+
+    fn mend_segments(&self, head: &Head, quarantine: &Dir, job: &Job) -> Result<Mended> {
         self.settle_astray(job)?;
         let _maintain = lock_mutex(&self.maintain);
         let _maintaining = locks::take(head, MAINTENANCE, self, job)?;
@@ -347,7 +360,6 @@ impl Mending<'_> {
             log_start: self.start,
             last_id: self.before.map_or(RecordId::ZERO, |before| before.last_id),
             entries_added: self.before.map_or(base.0, |before| before.entries_added),
-            max_deleted_id: self.head.slot().max_deleted_id,
             durable: self.head.durable(),
             created: self.log.clock.now(),
         }

@@ -59,7 +59,6 @@ impl Log {
                 log_start: Offset::ZERO,
                 last_id: RecordId::ZERO,
                 entries_added: 0,
-                max_deleted_id: RecordId::ZERO,
                 durable: Offset::ZERO,
                 created: opening.clock.now(),
             },
@@ -73,7 +72,6 @@ impl Log {
             active_created: opening.clock.now(),
             last_id: RecordId::ZERO,
             entries_added: 0,
-            max_deleted_id: RecordId::ZERO,
             index_bytes: 0,
             indexed: HEADER_BYTES as u64,
         };

@@ -179,7 +179,6 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening, has_deletions: bool) ->
         log_start: survey.log_start,
         last_id: survey.last_id,
         entries_added: survey.entries_added,
-        max_deleted_id: survey.max_deleted_id,
         durable: survey.durable,
         created: opening.clock.now(),
     };
@@ -229,7 +228,6 @@ fn slot_of(survey: &Survey, last: &LastSegment, file: &File, index: &[IndexEntry
         active_created: last.created,
         last_id: survey.last_id,
         entries_added: survey.entries_added,
-        max_deleted_id: survey.max_deleted_id,
         index_bytes: (index.len() * index::ENTRY_BYTES) as u64,
         indexed: index.last().map_or(HEADER_BYTES as u64, |entry| entry.position),
     }

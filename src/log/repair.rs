@@ -85,7 +85,6 @@ impl Log {
             log_start: head.log_start(),
             last_id: slot.last_id,
             entries_added: slot.entries_added - slot.log_end.since(durable).min(slot.entries_added),
-            max_deleted_id: slot.max_deleted_id,
             durable,
             created: self.clock.now(),
         };

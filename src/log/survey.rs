@@ -31,7 +31,6 @@ pub(super) struct Survey {
     pub(super) last_id: RecordId,
     last_frame: Option<Place>,
     pub(super) entries_added: u64,
-    pub(super) max_deleted_id: RecordId,
     /// The last segment in force; none in an empty directory.
     pub(super) last: Option<LastSegment>,
     /// Segments that are not part of the log any more.
@@ -158,7 +157,6 @@ struct SurveyWalk {
     incarnation: Option<Incarnation>,
     evidence: Offset,
     epoch: Epoch,
-    max_deleted_id: RecordId,
     progress: Progress,
     breaks: Vec<Break>,
     /// Segments in force, in order: index in `bases`, and the segment as the last one.
@@ -205,7 +203,6 @@ impl SurveyWalk {
             incarnation,
             evidence,
             epoch: if last_header.is_some() { Epoch::default() } else { hint.epoch },
-            max_deleted_id: RecordId::ZERO,
             progress: Progress {
                 end: start,
                 last_id: RecordId::ZERO,
@@ -260,7 +257,6 @@ impl SurveyWalk {
     fn take_header(&mut self, header: &SegmentHeader) {
         self.epoch = header.epoch;
         self.evidence = self.evidence.max(header.durable);
-        self.max_deleted_id = self.max_deleted_id.max(header.max_deleted_id);
         self.progress.log_start = self.progress.log_start.max(header.log_start);
         self.progress.last_id = self.progress.last_id.max(header.last_id);
         self.progress.entries_added = self.progress.entries_added.max(header.entries_added);
@@ -386,7 +382,6 @@ impl SurveyWalk {
             last_id: self.progress.last_id,
             last_frame: self.progress.last_frame,
             entries_added: self.progress.entries_added,
-            max_deleted_id: self.max_deleted_id,
             last,
             dropped: self.dropped,
             torn_bytes,

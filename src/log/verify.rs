@@ -78,7 +78,7 @@ pub fn verify(log: &Log, job: &Job) -> (Verified, Result<()>) {
     let start = log.log_start();
     let (expected, last_id) = (start, RecordId::ZERO);
     let mut check = Check { log, job, tip, start, expected, last_id, report: Verified::default(), told: 0 };
-    let ended = check.all();
+    let ended = check.all().and_then(|()| check.deletions());
     (check.report, ended)
 }
 
@@ -114,6 +114,25 @@ impl Check<'_> {
         self.behind_the_end()?;
         self.foreign_files()?;
         if log.is_gone()? { Err(Error::TopicGone { path: log.path().to_owned() }) } else { Ok(()) }
+    }
+
+    /// The log of deletions. What is damaged in it before a whole set that can be read costs nothing.
+    fn deletions(&mut self) -> Result<()> {
+        let Some((log, whole)) = self.log.deletions_to_look_at()? else { return Ok(()) };
+        let (verified, ended) = verify(&log, self.job);
+        self.report.segments += verified.segments;
+        self.report.frames += verified.frames;
+        self.report.bytes += verified.bytes;
+        for mut finding in verified.findings {
+            if finding.severity == Severity::Damage {
+                let is_lost = finding.offsets.take().is_some_and(|(_, until)| whole.is_none_or(|whole| until > whole));
+                finding.severity = if is_lost { Severity::Damage } else { Severity::Note };
+                let then = if is_lost { "records that were deleted may be read again" } else { "no deletion is concerned" };
+                finding.what = format!("{}; {then}", finding.what);
+            }
+            self.report.findings.push(finding);
+        }
+        ended
     }
 
     fn behind_the_end(&mut self) -> Result<()> {

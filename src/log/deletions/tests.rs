@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::clock::Clock;
-use crate::disk::{Dir, Disk};
+use crate::disk::Disk;
 use crate::ids::Incarnation;
 use crate::log::{GapReason, LogReader, Step};
 
@@ -165,7 +165,7 @@ fn the_log_of_deletions_is_kept_short_while_a_reader_follows() {
         }
         at += 3;
     }
-    let deletions = log.deletions_log().expect("open").expect("there is one");
+    let deletions = log.deletions_to_look_at().expect("open").expect("there is one").0;
     assert!(deletions.log_start() > Offset::ZERO, "it was trimmed");
     let bytes: u64 = deletions
         .dir()
