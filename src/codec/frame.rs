@@ -214,15 +214,9 @@ pub struct Frame<'a> {
     /// Its header.
     pub header: FrameHeader,
     body: &'a [u8],
-    opened: Option<Opened<'a>>,
-}
-
-/// A frame's body without compression, and a place in it from which its records can be read: who hands
-/// out a frame in pieces finds the next one without going through those before.
-#[derive(Clone, Copy, Debug)]
-pub struct Opened<'a> {
-    body: &'a [u8],
-    mark: &'a RecordsMark,
+    /// The body without compression, and a place in it: who hands out a frame in pieces finds the next
+    /// one without going through those before.
+    opened: Option<(&'a [u8], &'a RecordsMark)>,
 }
 
 /// The header of the frame that `bytes` seem to begin with, at `position` of its segment. Nothing of
@@ -292,7 +286,7 @@ impl<'a> Frame<'a> {
         'a: 'b,
     {
         let body = if self.header.zstd { body } else { self.body };
-        Frame { opened: Some(Opened { body, mark }), ..self }
+        Frame { opened: Some((body, mark)), ..self }
     }
 
     /// The records of this frame with offsets in `[from, until)`.
@@ -313,17 +307,11 @@ impl<'a> Frame<'a> {
     pub fn records_of<'s>(&self, body: &'s [u8], from: Offset, until: Offset) -> Result<Records<'s>, Malformed> {
         let header = self.header;
         let mut records = match &self.opened {
-            Some(opened) if opened.mark.next_offset() <= from => Records::resume(body, opened.mark),
+            Some((_, mark)) if mark.next_offset() <= from => Records::resume(body, mark),
             _ => Records::new(body, header.base, header.span, header.count, header.base_id, header.plain)?,
         };
         records.narrow(from, until)?;
         Ok(records)
-    }
-
-    /// The frame's body as it is stored.
-    #[must_use]
-    pub fn stored_body(&self) -> &'a [u8] {
-        self.body
     }
 
     /// The frame's body without compression; it is unpacked into `scratch` if it is compressed.
@@ -347,7 +335,7 @@ impl<'a> Frame<'a> {
         'a: 's,
     {
         match &self.opened {
-            Some(opened) => opened.body,
+            Some((body, _)) => body,
             None if self.header.zstd => scratch,
             None => self.body,
         }
