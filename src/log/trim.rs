@@ -46,6 +46,51 @@ impl Log {
         Ok(TrimmedLog { from, until: head.log_start(), segments, bytes })
     }
 
+    /// Removes all records below `before` for readers, at once and in every process, without a sync: it
+    /// costs one small write. A power cut may bring back records that were removed so, as long as
+    /// nothing that was appended later is durable; it never leaves a hole. Whole segments are removed
+    /// as by [`Log::trim`], with its syncs, once there are any: so this can be called at every append.
+    ///
+    /// # Errors
+    /// [`Error::OffsetPastEnd`].
+    pub fn trim_unsynced(&self, before: Offset, job: &Job) -> Result<TrimmedLog> {
+        let head = self.head()?;
+        let from = head.log_start();
+        if before <= from {
+            return Ok(TrimmedLog { from, until: from, segments: 0, bytes: 0 });
+        }
+        let moved = {
+            let mut appender = lock_mutex(&self.append);
+            let _held = locks::take(head, APPEND, self, job)?;
+            self.ready_for_control(head, &mut appender, job).and_then(|slot| self.put_start(head, &mut appender, &slot, before))
+        };
+        match moved {
+            Ok(()) if head.active_base() > from && self.has_expired(head)? => self.trim(before, job),
+            Ok(()) => Ok(TrimmedLog { from, until: head.log_start(), segments: 0, bytes: 0 }),
+            // That one recovers the log first.
+            Err(Error::Astray { .. }) => self.trim(before, job),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Under the append lock: moves the start, not durably.
+    fn put_start(&self, head: &Head, appender: &mut Appender, slot: &Slot, before: Offset) -> Result<()> {
+        if before > slot.log_end {
+            return Err(Error::OffsetPastEnd { offset: before, end: slot.log_end });
+        }
+        if before > head.log_start() {
+            let mut frame = Packed::control(FrameKind::LogStart, 0, &before.0.to_le_bytes());
+            self.append_locked(head, appender, Request { frame: &mut frame, ids: BatchIds::Auto, expect: None })?;
+            head.raise_log_start(before);
+        }
+        Ok(())
+    }
+
+    /// Whether a segment lies wholly below the log start.
+    fn has_expired(&self, head: &Head) -> Result<bool> {
+        Ok(segment::list(&self.dir)?.get(1).is_some_and(|second| *second <= head.log_start()))
+    }
+
     fn move_start(&self, head: &Head, before: Offset, job: &Job) -> Result<Place> {
         let mut appender = lock_mutex(&self.append);
         let _held = locks::take(head, APPEND, self, job)?;
@@ -59,6 +104,9 @@ impl Log {
             // A control frame moves no offset, so the sync that is to cover it has to be its own.
             self.sync_control(head, &appender, job)?;
             head.raise_log_start(before);
+        } else if self.has_expired(head)? {
+            // The start may have been moved without a sync.
+            self.sync_control(head, &appender, job)?;
         }
         let mut slot = head.slot();
         if head.log_start() == slot.log_end && slot.active_base < slot.log_end {

@@ -273,6 +273,7 @@ impl Store {
         let topic = self.topic(name, Mode::Read, &Job::new())?;
         let (settings, overrides) = topic.settings()?;
         let log = topic.log();
+        let counters = log.counters();
         let (mut bytes, mut segments) = (0, 0);
         for entry in log.dir().list()? {
             bytes += log.dir().stat(&entry.name)?.map_or(0, |meta| meta.length);
@@ -288,8 +289,8 @@ impl Store {
             high_watermark: log.high_watermark(),
             durable: log.durable(),
             epoch: log.epoch(),
-            last_id: log.last_id(),
-            entries_added: log.entries_added(),
+            last_id: counters.last_id,
+            entries_added: counters.entries_added,
             segments,
             bytes,
             poisoned: log.is_poisoned(),
