@@ -78,11 +78,16 @@ pub enum FrameKind {
     LogStart,
     /// Stands where damaged records stood: span > 0, no records, no body.
     Hole,
+    /// The counters were set by hand. Span 0, the body is the last ID (ms, seq) and how many records
+    /// were ever added (u64 each).
+    Counters,
 }
 
 impl FrameKind {
+    const ALL: [FrameKind; 5] = [FrameKind::Records, FrameKind::Mark, FrameKind::LogStart, FrameKind::Hole, FrameKind::Counters];
+
     fn from_byte(byte: u8) -> Option<FrameKind> {
-        [FrameKind::Records, FrameKind::Mark, FrameKind::LogStart, FrameKind::Hole].into_iter().find(|kind| kind.byte() == byte)
+        FrameKind::ALL.into_iter().find(|kind| kind.byte() == byte)
     }
 
     fn byte(self) -> u8 {
@@ -91,6 +96,7 @@ impl FrameKind {
             FrameKind::Mark => 1,
             FrameKind::LogStart => 2,
             FrameKind::Hole => 3,
+            FrameKind::Counters => 4,
         }
     }
 
@@ -102,6 +108,7 @@ impl FrameKind {
             FrameKind::Mark => "mark",
             FrameKind::LogStart => "log-start",
             FrameKind::Hole => "hole",
+            FrameKind::Counters => "counters",
         }
     }
 }
@@ -346,6 +353,14 @@ impl<'a> Frame<'a> {
     pub fn log_start(&self) -> Option<Offset> {
         let bytes: [u8; 8] = self.body.try_into().ok()?;
         (self.header.kind == FrameKind::LogStart).then(|| Offset(u64::from_le_bytes(bytes)))
+    }
+
+    /// The last ID and the number of records added that a [`FrameKind::Counters`] frame holds.
+    #[must_use]
+    pub fn counters(&self) -> Option<(RecordId, u64)> {
+        let bytes: &[u8; 24] = self.body.try_into().ok().filter(|_| self.header.kind == FrameKind::Counters)?;
+        let [ms, seq, added] = [0, 8, 16].map(|at| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index])));
+        Some((RecordId { ms, seq }, added))
     }
 
     /// Appends the frame as it has to be at another place: body unchanged, position and durable

@@ -190,6 +190,14 @@ impl Log {
         Ok(done)
     }
 
+    /// Sets the greatest ID that counts as deleted, whatever it was. Durable as a deletion is.
+    pub(super) fn set_greatest_deleted(&self, head: &Head, id: RecordId, job: &Job) -> Result<Place> {
+        let _deleting = lock_mutex(&self.deletions.deleting);
+        let epoch = self.epoch();
+        let wanted = |_: &Deleted| Ok(Some(Deletion { epoch, greatest_id: id, what: Deleting::Id }));
+        Ok(self.commit(head, wanted, job)?.1)
+    }
+
     /// Appends what `wanted` makes of what is deleted now; says what, and up to where the log is then.
     fn commit(
         &self,

@@ -47,6 +47,8 @@ mod step;
 mod survey;
 mod sweep;
 mod sync;
+#[cfg(test)]
+mod testing;
 mod trim;
 mod verify;
 mod walk;

@@ -221,7 +221,7 @@ impl LogReader {
                 self.next = end.min(until);
                 Ok(Advance::Gap(LogGap { from, until: self.next, reason: GapReason::GivenUp }))
             }
-            FrameKind::Mark | FrameKind::LogStart => Ok(Advance::Again),
+            FrameKind::Mark | FrameKind::LogStart | FrameKind::Counters => Ok(Advance::Again),
         }
     }
 

@@ -1,44 +1,11 @@
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::*;
-use crate::clock::Clock;
-use crate::disk::Disk;
 use crate::ids::Incarnation;
+use crate::log::testing::{make, open, opening, publish};
 use crate::log::{GapReason, LogReader, Step};
-
-fn opening(read_durable: bool) -> Opening {
-    Opening {
-        options: LogOptions { read_durable, segment_bytes: 64 << 20, segment_age: Duration::MAX },
-        clock: Clock::system(),
-        incarnation: Incarnation([7; 16]),
-        bell: None,
-    }
-}
-
-fn make(place: &Path) -> Arc<Dir> {
-    let above = Arc::new(Dir::open(place, Disk::open().expect("a disk")).expect("there"));
-    above.make_dir(b"t").expect("made");
-    Log::create(&above.dir(b"t").expect("there"), &opening(false)).expect("made");
-    above
-}
-
-fn open(above: &Arc<Dir>) -> Log {
-    Log::open(vec![Arc::clone(above)], b"t", Mode::Write, &opening(false), &Job::new()).expect("opens")
-}
-
-/// Appends records with their numbers as values, in frames of so many.
-fn publish(log: &Log, numbers: std::ops::Range<u64>, at_once: usize, compression: Compression) {
-    let numbers: Vec<u64> = numbers.collect();
-    for some in numbers.chunks(at_once) {
-        let mut batch = BatchBuilder::new();
-        some.iter().for_each(|number| batch.push_value(number.to_string().as_bytes()));
-        let mut packed = Packed::records(&batch.batch(), compression).expect("fits");
-        log.append(&mut packed, BatchIds::Auto, None, &Job::new()).expect("appended");
-    }
-}
 
 fn delete(log: &Log, offsets: impl IntoIterator<Item = u64>) -> u64 {
     let offsets: Vec<Offset> = offsets.into_iter().map(Offset).collect();
@@ -86,7 +53,7 @@ fn deleted_records_are_gaps_wherever_they_lie() {
             assert_eq!(log.live_count().expect("known"), live.len() as u64);
             let other = open(&above);
             assert_eq!(read(&other), (live.clone(), gone.clone()));
-            let walker = Log::open(vec![Arc::clone(&above)], b"t", Mode::Read, &opening(false), &Job::new()).expect("opens");
+            let walker = Log::open(vec![Arc::clone(&above)], b"t", Mode::Read, &opening(64 << 20), &Job::new()).expect("opens");
             assert_eq!(read(&walker), (live, gone));
         }
     }
@@ -226,7 +193,7 @@ fn deletions_of_another_life_of_the_topic_are_void() {
     for entry in dir.list().expect("listed").iter().filter(|entry| entry.name != DELETED) {
         dir.unlink(&entry.name).expect("removed");
     }
-    let other = Opening { incarnation: Incarnation([8; 16]), ..opening(false) };
+    let other = Opening { incarnation: Incarnation([8; 16]), ..opening(64 << 20) };
     let log = Log::open(vec![Arc::clone(&above)], b"t", Mode::Write, &other, &Job::new()).expect("opens");
     publish(&log, 0..10, 10, Compression::None);
     assert_eq!(read(&log), ((0..10).collect(), vec![]));
