@@ -18,7 +18,8 @@
 //! | `recover` | making a log of them again |
 //! | `append`, `sync`, `trim` | what writers do |
 //! | `repair` | after a failed sync |
-//! | `read`, `window`, `find` | what readers do |
+//! | `read`, `step`, `window`, `opened`, `find` | what readers do |
+//! | `deletions`, `deleted` | deleting single records, and which are deleted |
 //! | `bell` | waking those who wait for many logs |
 //! | `inspect` | looking at files, whatever state they are in |
 //! | `verify`, `sweep` | reading and checking every byte |
@@ -26,6 +27,8 @@
 
 mod append;
 mod bell;
+mod deleted;
+mod deletions;
 mod find;
 mod head;
 mod index;
@@ -34,15 +37,19 @@ mod locks;
 mod mend;
 mod numbers;
 mod open;
+mod opened;
 mod read;
 mod recover;
 mod repair;
 mod rewrite;
 mod segment;
 mod slot;
+mod step;
 mod survey;
 mod sweep;
 mod sync;
+#[cfg(test)]
+mod testing;
 mod trim;
 mod verify;
 mod walk;
@@ -60,17 +67,21 @@ use crate::job::Job;
 
 pub use append::Appended;
 pub use bell::Bell;
+pub use deleted::Deleted;
+pub use deletions::DeletedNow;
 pub use head::HEAD;
 #[cfg(test)]
 pub(crate) use head::INODE_WORDS_AT;
 pub use mend::Mended;
 pub use open::{Mode, Opening};
-pub use read::{GapReason, LogGap, LogReader, Step};
+pub use read::LogReader;
 pub use recover::Recovered;
+pub use step::{GapReason, LogGap, Step};
 pub use trim::TrimmedLog;
 pub use verify::{Finding, Severity, Verified, verify};
 
 use append::Appender;
+use deletions::Deletions;
 use head::Head;
 use survey::Survey;
 use sync::Syncer;
@@ -102,6 +113,7 @@ pub struct Log {
     maintain: Mutex<()>,
     append: Mutex<Appender>,
     sync: Mutex<Syncer>,
+    deletions: Deletions,
 }
 
 /// Where a log's state is known from.
