@@ -123,6 +123,12 @@ impl Log {
         }
     }
 
+    /// Whether any record was ever deleted: then deleting makes no files.
+    #[must_use]
+    pub fn has_deletions(&self) -> bool {
+        self.deletions_generation() != 0
+    }
+
     fn deletions_opening(&self) -> Opening {
         Opening {
             options: LogOptions { read_durable: false, segment_bytes: SEGMENT_BYTES, segment_age: Duration::MAX },

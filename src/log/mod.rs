@@ -35,7 +35,6 @@ mod index;
 pub mod inspect;
 mod locks;
 mod mend;
-mod numbers;
 mod open;
 mod opened;
 mod read;
@@ -269,6 +268,13 @@ impl Log {
     pub fn is_gone(&self) -> Result<bool> {
         let Some(head) = self.live() else { return Ok(false) };
         Ok(head.is_gone() || !self.is_at_path(head)?)
+    }
+
+    /// Whether the topic was deleted, as far as its page tells: as cheap as can be, for who asks at every
+    /// command.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.live().is_some_and(|head| head.is_gone() || head.page().is_lost())
     }
 
     /// Whether the file at the page's path is this page, all of it.

@@ -3,10 +3,14 @@
 
 mod connection;
 mod drave;
+mod offload;
 mod parse;
+mod references;
 mod xadd;
+mod xdel;
 mod xrange;
 mod xread;
+pub(super) mod xtrim;
 
 use std::time::Instant;
 
@@ -174,6 +178,24 @@ pub(super) const COMMANDS: &[Spec] = &[
         xadd::xadd,
     ),
     command(
+        "xdel",
+        -3,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Returns the number of messages after removing them from a stream.",
+        xdel::xdel,
+    ),
+    command(
+        "xdelex",
+        -5,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "8.2.0"),
+        "Deletes one or multiple entries from the stream.",
+        xdel::xdelex,
+    ),
+    command(
         "xlen",
         2,
         READ.and(FAST),
@@ -208,6 +230,24 @@ pub(super) const COMMANDS: &[Spec] = &[
         ("stream", "5.0.0"),
         "Returns the messages from a stream within a range of IDs in reverse order.",
         xrange::xrevrange,
+    ),
+    command(
+        "xsetid",
+        -3,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "An internal command for replicating stream values.",
+        xdel::xsetid,
+    ),
+    command(
+        "xtrim",
+        -4,
+        WRITE,
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Deletes messages from the beginning of a stream.",
+        xtrim::xtrim,
     ),
 ];
 
