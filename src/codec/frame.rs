@@ -31,6 +31,7 @@
 use std::borrow::Cow;
 
 use super::batch::{Batch, Malformed};
+use super::compress::{pack, unpack};
 use super::records::{Records, RecordsMark};
 use crate::config::{Compression, RECORD_BYTES_LIMIT};
 use crate::ids::{Offset, RecordId};
@@ -488,27 +489,6 @@ fn seal(header: &FrameHeader, salt: u32, front: &mut [u8], back: &[u8]) {
     crc.update(&front[LENGTH_AT..]);
     crc.update(back);
     front[CRC_AT..LENGTH_AT].copy_from_slice(&crc.finalize().to_le_bytes());
-}
-
-fn pack(body: &[u8], level: i32) -> Option<Vec<u8>> {
-    let mut packed = u32::try_from(body.len()).ok()?.to_le_bytes().to_vec();
-    packed.extend(zstd::bulk::compress(body, level).ok()?);
-    (packed.len() < body.len()).then_some(packed)
-}
-
-fn unpack(packed: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let (length, packed) = packed.split_first_chunk::<4>().ok_or(Malformed("a compressed body without length"))?;
-    let length = u32::from_le_bytes(*length) as usize;
-    if length > FRAME_BYTES_MAX {
-        return Err(Malformed("a compressed body of impossible length"));
-    }
-    out.clear();
-    out.reserve(length);
-    let unpacked = zstd::bulk::Decompressor::new().and_then(|mut zstd| zstd.decompress_to_buffer(packed, out));
-    match unpacked {
-        Ok(n) if n == length => Ok(()),
-        _ => Err(Malformed("a compressed body that does not unpack")),
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! "not enough bytes yet" is an answer, not an error.
 
 pub mod batch;
+mod compress;
 pub mod deletion;
 pub mod frame;
 pub mod group_event;

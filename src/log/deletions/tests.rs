@@ -85,13 +85,18 @@ fn two_who_delete_at_once_count_each_record_once() {
     let place = tempfile::tempdir().expect("a directory");
     let above = make(place.path());
     publish(&open(&above), 0..2000, 2000, Compression::None);
+    let together = std::sync::Barrier::new(3);
     let counted: u64 = std::thread::scope(|scope| {
         let deleters: Vec<_> = (0..3)
             .map(|who| {
-                let above = &above;
+                let (above, together) = (&above, &together);
                 scope.spawn(move || {
                     let log = open(above);
-                    (0..200u64).map(|step| delete(&log, (step * 7 + who)..(step * 7 + who + 5))).sum::<u64>()
+                    let deleted = |step: u64| {
+                        together.wait();
+                        delete(&log, (step * 7 + who)..(step * 7 + who + 5))
+                    };
+                    (0..200).map(deleted).sum::<u64>()
                 })
             })
             .collect();
