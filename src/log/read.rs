@@ -4,7 +4,7 @@
 //! the checksum. A reader keeps no lock; when the set of segments or the epoch changes under it, it
 //! finds its place anew.
 
-use super::index;
+use super::index::{self, IndexEntries, IndexEntry};
 use super::inspect::ends_at;
 use super::opened::OpenedFrame;
 use super::segment::{self, Segment};
@@ -34,6 +34,11 @@ pub struct LogReader {
     current: Option<Window>,
     /// The place is ahead of `current`, perhaps by far.
     is_ahead: bool,
+    /// The place is before where `current` stands.
+    is_back: bool,
+    /// The frame that was looked at last: its position, and its base offset.
+    last: Option<(u64, Offset)>,
+    index: IndexCache,
     all_frames: bool,
     /// The frame of which a part was handed out.
     opened: Option<OpenedFrame>,
@@ -58,6 +63,9 @@ impl LogReader {
             set: Vec::new(),
             current: None,
             is_ahead: false,
+            is_back: false,
+            last: None,
+            index: IndexCache::default(),
             all_frames: false,
             opened: None,
         }
@@ -80,11 +88,9 @@ impl LogReader {
         Place { offset, epoch: self.epoch }
     }
 
-    /// Goes elsewhere. Going forward costs little: the segment stays open.
+    /// Goes elsewhere. Within a segment that costs little: it stays open.
     pub fn seek(&mut self, from: Offset) {
-        if self.current.as_ref().is_some_and(|current| from < current.expected) {
-            self.current = None;
-        }
+        self.is_back |= self.current.as_ref().is_some_and(|current| from < current.expected);
         self.is_ahead |= from > self.next;
         self.next = from;
     }
@@ -168,6 +174,9 @@ impl LogReader {
             stop = deleted.next_deleted(from).map_or(until, |deleted| deleted.min(until));
         }
         self.refresh(log)?;
+        if std::mem::take(&mut self.is_back) {
+            self.turn_back(log)?;
+        }
         if self.current.is_none() {
             match self.locate(log, self.next)? {
                 Ok(current) => (self.current, self.is_ahead) = (Some(current), false),
@@ -195,6 +204,7 @@ impl LogReader {
             Look::Bad(why) => return self.over_bad_bytes(log, why, until),
             Look::End => return self.next_segment(log, until),
         };
+        self.last = Some((position, header.base));
         let (from, end, length) = (self.next, header.end(), u64::from(header.length));
         let until = if header.kind == FrameKind::Records { stop } else { until };
         if end <= until {
@@ -371,15 +381,38 @@ impl LogReader {
                 Err(error) => return Err(error),
             }
         };
-        skip_towards(log, &mut current, offset)?;
+        self.index.skip_towards(log, &mut current, offset)?;
+        self.last = None;
         Ok(Ok(current))
+    }
+
+    /// Goes back to a place before the one where the current segment was read to.
+    fn turn_back(&mut self, log: &Log) -> Result<()> {
+        let count = self.count_until(log, self.next)?;
+        let is_here = |window: &Window| self.set[..count].last() == Some(&window.segment.base);
+        let Some(mut window) = self.current.take().filter(is_here) else { return Ok(()) };
+        match self.last {
+            // Mostly the place is in the frame that was looked at last.
+            Some((position, base)) if base <= self.next && base >= window.segment.base && position < window.position => {
+                window.go_to(position, base);
+            }
+            _ => {
+                window.rewind();
+                self.index.skip_towards(log, &mut window, self.next)?;
+            }
+        }
+        self.is_ahead = false;
+        self.current = Some(window);
+        Ok(())
     }
 
     /// Leaves out what lies between the current frame and the place, as far as the index tells.
     fn approach(&mut self, log: &Log) -> Result<()> {
         let count = self.count_until(log, self.next)?;
         match &mut self.current {
-            Some(current) if self.set[..count].last() == Some(&current.segment.base) => skip_towards(log, current, self.next),
+            Some(current) if self.set[..count].last() == Some(&current.segment.base) => {
+                self.index.skip_towards(log, current, self.next)
+            }
             _ => {
                 self.current = None;
                 Ok(())
@@ -410,6 +443,11 @@ impl LogReader {
         Ok(Window::new(segment, limit))
     }
 
+    /// The index of a segment.
+    pub(super) fn index_of(&mut self, log: &Log, base: Offset) -> Result<&[IndexEntry]> {
+        self.index.of(log, base)
+    }
+
     /// Where in its segment the frame that begins at `offset` lies.
     pub(super) fn position_of(&mut self, log: &Log, offset: Offset) -> Result<u64> {
         self.set = segment::list(&log.dir)?;
@@ -434,18 +472,30 @@ impl LogReader {
     }
 }
 
-/// Moves a window forward to a frame not far before `offset`, an offset of its segment.
-fn skip_towards(log: &Log, window: &mut Window, offset: Offset) -> Result<()> {
-    let entries = index::load(&log.dir, window.segment.base)?;
-    let expected = window.expected;
-    let ahead = index::before_offset(&entries, offset).take_while(|entry| entry.base > expected);
-    for entry in ahead.take(INDEX_TRIES) {
-        if window.is_frame(entry.position, entry.base)? {
-            (window.position, window.expected) = (entry.position, entry.base);
-            break;
+/// The index of the segment that was looked into last.
+#[derive(Debug, Default)]
+struct IndexCache(Option<(Offset, IndexEntries)>);
+
+impl IndexCache {
+    /// Moves a window forward to a frame not far before `offset`, an offset of its segment.
+    fn skip_towards(&mut self, log: &Log, window: &mut Window, offset: Offset) -> Result<()> {
+        let expected = window.expected;
+        let entries = self.of(log, window.segment.base)?;
+        let ahead = index::before_offset(entries, offset).take_while(|entry| entry.base > expected);
+        for entry in ahead.take(INDEX_TRIES) {
+            if window.is_frame(entry.position, entry.base)? {
+                window.go_to(entry.position, entry.base);
+                break;
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn of(&mut self, log: &Log, base: Offset) -> Result<&[IndexEntry]> {
+        let known = self.0.take().filter(|(of, _)| *of == base).map(|(_, entries)| entries);
+        let (_, entries) = self.0.insert((base, IndexEntries::load(&log.dir, base, known)?));
+        Ok(entries)
+    }
 }
 
 /// The salt of a segment whose header is damaged: its successor and the page know it too.

@@ -67,7 +67,10 @@ pub(super) fn find(entry: &Entry, id: RecordId) -> Answer<Offset> {
     {
         return Ok(place.offset);
     }
-    Ok(log.find(id)?)
+    let mut reader = entry.reader.take().unwrap_or_else(|| LogReader::new(log.log_start(), log.epoch()));
+    let found = reader.find(log, id)?;
+    *entry.reader.borrow_mut() = Some(reader);
+    Ok(found)
 }
 
 /// Writes the entries from `from` on whose IDs are at most `last`, `count` of them at most; says how many.
