@@ -1,7 +1,8 @@
 //! Finding places: where one kept from before lies now, and where an ID is.
 
 use super::index;
-use super::read::{LogReader, Step};
+use super::read::LogReader;
+use super::step::{GapReason, Step};
 use super::{Log, State, segment};
 use crate::error::Result;
 use crate::ids::{Offset, Place, RecordId};
@@ -29,37 +30,10 @@ impl Log {
         Ok(clamped)
     }
 
-    /// The first offset whose record's ID is not below `id`; the high watermark if there is none.
+    /// The first offset whose record's ID is not below `id`; the high watermark if there is none. Of a
+    /// deleted record's ID it is that of the next one that is not deleted.
     pub fn find(&self, id: RecordId) -> Result<Offset> {
-        let (start, end) = (self.log_start(), self.high_watermark());
-        let Some(base) = self.segment_before(id)? else { return Ok(start.min(end)) };
-        let from = base.max(start);
-        let mut reader = LogReader::new(from, self.epoch());
-        let entries = index::load(&self.dir, base)?;
-        let entry = index::before_id(&entries, id).next().filter(|entry| entry.base > from && entry.base < end);
-        // An index is a hint, and a wrong one may lead beyond the place.
-        let mut is_hinted = entry.is_some();
-        reader.seek(entry.map_or(from, |entry| entry.base));
-        let mut scratch = Vec::new();
-        loop {
-            match reader.step(self, end)? {
-                Step::CaughtUp if is_hinted => {}
-                Step::CaughtUp => return Ok(end),
-                Step::Gap(_) if is_hinted => {}
-                Step::Gap(_) => continue,
-                Step::Frame { frame, .. } if is_hinted && frame.header.base_id > id => {}
-                Step::Frame { frame, from, until } => {
-                    is_hinted = false;
-                    let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
-                    if let Some(found) = records.flatten().find(|record| record.id >= id) {
-                        return Ok(found.offset);
-                    }
-                    continue;
-                }
-            }
-            is_hinted = false;
-            reader = LogReader::new(from, self.epoch());
-        }
+        LogReader::new(self.log_start(), self.epoch()).find(self, id)
     }
 
     /// The last segment before which all IDs are below `id`; none if the log has no segments. Those
@@ -87,5 +61,43 @@ impl Log {
             }
         }
         Ok(set.get(best).copied())
+    }
+}
+
+impl LogReader {
+    /// As [`Log::find`], and goes there: who reads on finds the bytes in hand, and who looks for one ID
+    /// after another finds files and indexes open.
+    pub fn find(&mut self, log: &Log, id: RecordId) -> Result<Offset> {
+        let (start, end) = (log.log_start(), log.high_watermark());
+        let epoch = log.epoch();
+        let Some(base) = log.segment_before(id)? else { return Ok(start.min(end)) };
+        let from = base.max(start);
+        let entry = index::before_id(self.index_of(log, base)?, id).next().filter(|entry| entry.base > from && entry.base < end);
+        // An index is a hint, and a wrong one may lead beyond the place.
+        let mut is_hinted = entry.is_some();
+        self.go_to(Place { offset: entry.map_or(from, |entry| entry.base), epoch });
+        let mut scratch = Vec::new();
+        let found = loop {
+            match self.step(log, end)? {
+                Step::CaughtUp if is_hinted => {}
+                Step::CaughtUp => break end,
+                Step::Gap(gap) if gap.reason == GapReason::Deleted => continue,
+                Step::Gap(_) if is_hinted => {}
+                Step::Gap(_) => continue,
+                Step::Frame { frame, .. } if is_hinted && frame.header.base_id > id => {}
+                Step::Frame { frame, from, until } => {
+                    is_hinted = false;
+                    let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
+                    if let Some(found) = records.flatten().find(|record| record.id >= id) {
+                        break found.offset;
+                    }
+                    continue;
+                }
+            }
+            is_hinted = false;
+            *self = LogReader::new(from, epoch);
+        };
+        self.go_to(Place { offset: found, epoch });
+        Ok(found)
     }
 }

@@ -4,15 +4,14 @@
 //! the checksum. A reader keeps no lock; when the set of segments or the epoch changes under it, it
 //! finds its place anew.
 
-use std::path::PathBuf;
-
-use super::index;
+use super::index::{self, IndexEntries, IndexEntry};
 use super::inspect::ends_at;
+use super::opened::OpenedFrame;
 use super::segment::{self, Segment};
+use super::step::{GapReason, LogGap, Step};
 use super::window::{Look, Window};
 use super::{Log, State};
-
-use crate::codec::frame::{self};
+use crate::codec::frame;
 use crate::codec::segment::file_name;
 use crate::codec::{Frame, FrameKind, SegmentHeader};
 use crate::disk::Access;
@@ -21,55 +20,9 @@ use crate::ids::{Epoch, Offset, Place};
 
 /// So many wrong index entries are passed before the segment is walked from its beginning.
 const INDEX_TRIES: usize = 4;
-
-/// What a reader met.
-#[derive(Debug)]
-pub enum Step<'a> {
-    /// A frame, of which the offsets in `[from, until)` are wanted.
-    Frame {
-        /// The whole frame.
-        frame: Frame<'a>,
-        /// The first offset that was not handed out before.
-        from: Offset,
-        /// Where to stop.
-        until: Offset,
-    },
-    /// Offsets without records.
-    Gap(LogGap),
-    /// Everything up to the given offset has been read.
-    CaughtUp,
-}
-
-/// Offsets that hold no record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogGap {
-    /// The first of them.
-    pub from: Offset,
-    /// The first after them.
-    pub until: Offset,
-    /// Why.
-    pub reason: GapReason,
-}
-
-/// Why there is a gap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GapReason {
-    /// Below the log start.
-    Expired,
-    /// Bytes are missing or not what was written.
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where in it, in bytes.
-        position: u64,
-        /// What is wrong.
-        what: String,
-    },
-    /// A hole that a repair left where damaged records were.
-    GivenUp,
-    /// The offsets were read before a crash took their records, and are used anew.
-    Rewound,
-}
+/// Over so many deleted records in a row the way is looked up in the index, if it leads further than
+/// the frame in hand: looking costs about as much as walking over them.
+const FAR: u64 = 4096;
 
 /// A place in a log, moving forward.
 #[derive(Debug)]
@@ -81,7 +34,14 @@ pub struct LogReader {
     current: Option<Window>,
     /// The place is ahead of `current`, perhaps by far.
     is_ahead: bool,
+    /// The place is before where `current` stands.
+    is_back: bool,
+    /// The frame that was looked at last: its position, and its base offset.
+    last: Option<(u64, Offset)>,
+    index: IndexCache,
     all_frames: bool,
+    /// The frame of which a part was handed out.
+    opened: Option<OpenedFrame>,
 }
 
 /// What the next step is, without borrowing the bytes yet.
@@ -96,7 +56,19 @@ impl LogReader {
     /// A reader that begins at `from`, an offset of `epoch`.
     #[must_use]
     pub fn new(from: Offset, epoch: Epoch) -> LogReader {
-        LogReader { next: from, epoch, generation: None, set: Vec::new(), current: None, is_ahead: false, all_frames: false }
+        LogReader {
+            next: from,
+            epoch,
+            generation: None,
+            set: Vec::new(),
+            current: None,
+            is_ahead: false,
+            is_back: false,
+            last: None,
+            index: IndexCache::default(),
+            all_frames: false,
+            opened: None,
+        }
     }
 
     /// A reader that is handed control frames and holes too.
@@ -116,11 +88,9 @@ impl LogReader {
         Place { offset, epoch: self.epoch }
     }
 
-    /// Goes elsewhere. Going forward costs little: the segment stays open.
+    /// Goes elsewhere. Within a segment that costs little: it stays open.
     pub fn seek(&mut self, from: Offset) {
-        if self.current.as_ref().is_some_and(|current| from < current.expected) {
-            self.current = None;
-        }
+        self.is_back |= self.current.as_ref().is_some_and(|current| from < current.expected);
         self.is_ahead |= from > self.next;
         self.next = from;
     }
@@ -144,21 +114,31 @@ impl LogReader {
                 Advance::Again => {}
             }
         };
-        let current = self.current.as_ref().expect("advance found a frame in it");
-        match current.verified(position, length).and_then(|bytes| frame::verified(bytes, position)) {
-            Some(frame) => Ok(Step::Frame { frame, from, until }),
-            None => Err(Error::Damaged {
-                path: log.path().to_owned(),
-                position,
-                what: "the frame changed while it was read".to_owned(),
-            }),
+        let LogReader { current, opened, .. } = self;
+        let current = current.as_ref().expect("advance found a frame in it");
+        let Some(frame) = current.verified(position, length).and_then(|bytes| frame::verified(bytes, position)) else {
+            let what = "the frame changed while it was read".to_owned();
+            return Err(Error::Damaged { path: log.path().to_owned(), position, what });
+        };
+        if frame.header.kind != FrameKind::Records || (from <= frame.header.base && until >= frame.header.end()) {
+            return Ok(Step::Frame { frame, from, until });
         }
+        *opened = OpenedFrame::go_to(opened.take(), current.segment.salt, &frame, from);
+        let frame = match opened {
+            Some(opened) => opened.apply(frame),
+            None => frame,
+        };
+        Ok(Step::Frame { frame, from, until })
     }
 
     /// The frame that the last step handed out, at `position`, as long as no other step was made.
     pub fn again(&self, position: u64, length: u32) -> Option<Frame<'_>> {
-        let bytes = self.current.as_ref()?.verified(position, u64::from(length))?;
-        frame::verified(bytes, position)
+        let current = self.current.as_ref()?;
+        let frame = frame::verified(current.verified(position, u64::from(length))?, position)?;
+        Some(match &self.opened {
+            Some(opened) if opened.is_at(current.segment.salt, position) => opened.apply(frame),
+            _ => frame,
+        })
     }
 
     fn advance(&mut self, log: &Log, until: Offset) -> Result<Advance> {
@@ -174,7 +154,29 @@ impl LogReader {
         if self.next >= until {
             return Ok(Advance::CaughtUp);
         }
+        let mut stop = until;
+        if !self.all_frames
+            && let Some(deleted) = log.deletions()?
+        {
+            if deleted.epoch() != self.epoch {
+                return Ok(Advance::Again);
+            }
+            let from = self.next;
+            let live = deleted.next_live(from).min(until);
+            if live > from {
+                if live.since(from) >= FAR {
+                    self.seek(live)
+                } else {
+                    self.next = live
+                }
+                return Ok(Advance::Gap(LogGap { from, until: live, reason: GapReason::Deleted }));
+            }
+            stop = deleted.next_deleted(from).map_or(until, |deleted| deleted.min(until));
+        }
         self.refresh(log)?;
+        if std::mem::take(&mut self.is_back) {
+            self.turn_back(log)?;
+        }
         if self.current.is_none() {
             match self.locate(log, self.next)? {
                 Ok(current) => (self.current, self.is_ahead) = (Some(current), false),
@@ -183,10 +185,11 @@ impl LogReader {
                 Err(gap) => return Ok(self.pass(gap, until)),
             }
         }
-        self.frame_at(log, until)
+        self.frame_at(log, until, stop)
     }
 
-    fn frame_at(&mut self, log: &Log, until: Offset) -> Result<Advance> {
+    /// Hands out what there is up to `until`, records up to `stop`.
+    fn frame_at(&mut self, log: &Log, until: Offset, stop: Offset) -> Result<Advance> {
         let current = self.current.as_mut().expect("the caller located it");
         let (position, expected) = (current.position, current.expected);
         let header = match current.look(until)? {
@@ -201,7 +204,9 @@ impl LogReader {
             Look::Bad(why) => return self.over_bad_bytes(log, why, until),
             Look::End => return self.next_segment(log, until),
         };
+        self.last = Some((position, header.base));
         let (from, end, length) = (self.next, header.end(), u64::from(header.length));
+        let until = if header.kind == FrameKind::Records { stop } else { until };
         if end <= until {
             current.position += length;
             current.expected = end;
@@ -226,7 +231,7 @@ impl LogReader {
                 self.next = end.min(until);
                 Ok(Advance::Gap(LogGap { from, until: self.next, reason: GapReason::GivenUp }))
             }
-            FrameKind::Mark | FrameKind::LogStart => Ok(Advance::Again),
+            FrameKind::Mark | FrameKind::LogStart | FrameKind::Counters => Ok(Advance::Again),
         }
     }
 
@@ -376,15 +381,38 @@ impl LogReader {
                 Err(error) => return Err(error),
             }
         };
-        skip_towards(log, &mut current, offset)?;
+        self.index.skip_towards(log, &mut current, offset)?;
+        self.last = None;
         Ok(Ok(current))
+    }
+
+    /// Goes back to a place before the one where the current segment was read to.
+    fn turn_back(&mut self, log: &Log) -> Result<()> {
+        let count = self.count_until(log, self.next)?;
+        let is_here = |window: &Window| self.set[..count].last() == Some(&window.segment.base);
+        let Some(mut window) = self.current.take().filter(is_here) else { return Ok(()) };
+        match self.last {
+            // Mostly the place is in the frame that was looked at last.
+            Some((position, base)) if base <= self.next && base >= window.segment.base && position < window.position => {
+                window.go_to(position, base);
+            }
+            _ => {
+                window.rewind();
+                self.index.skip_towards(log, &mut window, self.next)?;
+            }
+        }
+        self.is_ahead = false;
+        self.current = Some(window);
+        Ok(())
     }
 
     /// Leaves out what lies between the current frame and the place, as far as the index tells.
     fn approach(&mut self, log: &Log) -> Result<()> {
         let count = self.count_until(log, self.next)?;
         match &mut self.current {
-            Some(current) if self.set[..count].last() == Some(&current.segment.base) => skip_towards(log, current, self.next),
+            Some(current) if self.set[..count].last() == Some(&current.segment.base) => {
+                self.index.skip_towards(log, current, self.next)
+            }
             _ => {
                 self.current = None;
                 Ok(())
@@ -415,6 +443,11 @@ impl LogReader {
         Ok(Window::new(segment, limit))
     }
 
+    /// The index of a segment.
+    pub(super) fn index_of(&mut self, log: &Log, base: Offset) -> Result<&[IndexEntry]> {
+        self.index.of(log, base)
+    }
+
     /// Where in its segment the frame that begins at `offset` lies.
     pub(super) fn position_of(&mut self, log: &Log, offset: Offset) -> Result<u64> {
         self.set = segment::list(&log.dir)?;
@@ -439,26 +472,29 @@ impl LogReader {
     }
 }
 
-/// Moves a window forward to a frame not far before `offset`, an offset of its segment.
-fn skip_towards(log: &Log, window: &mut Window, offset: Offset) -> Result<()> {
-    let entries = index::load(&log.dir, window.segment.base)?;
-    let expected = window.expected;
-    let ahead = index::before_offset(&entries, offset).take_while(|entry| entry.base > expected);
-    for entry in ahead.take(INDEX_TRIES) {
-        if window.is_frame(entry.position, entry.base)? {
-            (window.position, window.expected) = (entry.position, entry.base);
-            break;
-        }
-    }
-    Ok(())
-}
+/// The index of the segment that was looked into last.
+#[derive(Debug, Default)]
+struct IndexCache(Option<(Offset, IndexEntries)>);
 
-impl LogGap {
-    fn into_error(self, log: &Log) -> Error {
-        match self.reason {
-            GapReason::Damaged { path, position, what } => Error::Damaged { path, position, what },
-            _ => Error::Damaged { path: log.path().to_owned(), position: 0, what: "records are missing".to_owned() },
+impl IndexCache {
+    /// Moves a window forward to a frame not far before `offset`, an offset of its segment.
+    fn skip_towards(&mut self, log: &Log, window: &mut Window, offset: Offset) -> Result<()> {
+        let expected = window.expected;
+        let entries = self.of(log, window.segment.base)?;
+        let ahead = index::before_offset(entries, offset).take_while(|entry| entry.base > expected);
+        for entry in ahead.take(INDEX_TRIES) {
+            if window.is_frame(entry.position, entry.base)? {
+                window.go_to(entry.position, entry.base);
+                break;
+            }
         }
+        Ok(())
+    }
+
+    fn of(&mut self, log: &Log, base: Offset) -> Result<&[IndexEntry]> {
+        let known = self.0.take().filter(|(of, _)| *of == base).map(|(_, entries)| entries);
+        let (_, entries) = self.0.insert((base, IndexEntries::load(&log.dir, base, known)?));
+        Ok(entries)
     }
 }
 

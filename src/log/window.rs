@@ -2,8 +2,8 @@
 //! positioned reads where it is short. Each frame is copied before it is verified: a file that is cut
 //! or written over while its records are printed must not change what was found to be good.
 
-use super::read::{GapReason, LogGap};
 use super::segment::Segment;
+use super::step::{GapReason, LogGap};
 use super::walk::{Found, Walk};
 use crate::codec::FrameHeader;
 use crate::codec::frame::{self, HEADER_BYTES as FRAME_HEADER_BYTES, Parsed};
@@ -14,8 +14,13 @@ use crate::ids::Offset;
 
 /// From here on a map is cheaper than positioned reads: it saves calls and costs page faults.
 const MAP_MIN: u64 = 1 << 20;
-/// What one positioned read asks for: a follower's frames are small and come a few at a time.
+/// What one positioned read asks for: a follower's frames are small and come a few at a time. Who goes
+/// on reading gets twice as much with each read.
 const READ_BYTES: u64 = 64 << 10;
+const READ_BYTES_MAX: u64 = 1 << 20;
+/// Who has read so much in a row reads on from a map. Who reads here and there never does: bringing in
+/// what he does not read costs more than reading twice.
+const MAP_AFTER: u64 = 2 << 20;
 /// So much of a map is brought in ahead of the reader at a time.
 const POPULATE_BYTES: usize = 4 << 20;
 
@@ -30,10 +35,14 @@ pub(super) struct Window {
     pub(super) limit: Option<u64>,
     map: Option<Map>,
     populated: usize,
+    /// Bytes read since the reader came to this place.
+    in_a_row: u64,
     buffer: Vec<u8>,
     buffer_at: u64,
     /// Bytes of frames at or above this offset may not have been final when they were read.
     buffer_until: Offset,
+    /// The frame in the buffer that was verified last.
+    checked: Option<FrameHeader>,
     /// Where the unreadable rest of the segment begins, and why.
     pub(super) bad: Option<(u64, &'static str)>,
 }
@@ -54,11 +63,26 @@ impl Window {
             limit,
             map: None,
             populated: 0,
+            in_a_row: 0,
             buffer: Vec::new(),
             buffer_at: 0,
             buffer_until: Offset::ZERO,
+            checked: None,
             bad: None,
         }
+    }
+
+    /// Goes to another frame of the segment, or where one should be.
+    pub(super) fn go_to(&mut self, position: u64, expected: Offset) {
+        (self.position, self.expected) = (position, expected);
+        self.bad = None;
+        self.in_a_row = 0;
+        self.populated = 0;
+    }
+
+    /// Goes back to the segment's first frame.
+    pub(super) fn rewind(&mut self) {
+        self.go_to(HEADER_BYTES as u64, self.segment.base);
     }
 
     pub(super) fn end(&self) -> Result<u64> {
@@ -77,6 +101,13 @@ impl Window {
         if self.limit.is_some_and(|limit| position >= limit) {
             return Ok(Look::End);
         }
+        // A frame that is handed out in pieces is verified once.
+        if let Some(header) = self.checked
+            && header.position == position
+            && self.expected < self.buffer_until
+        {
+            return Ok(Look::Frame(header));
+        }
         let mut need = FRAME_HEADER_BYTES as u64;
         loop {
             let bytes = self.bytes(position, need, until)?;
@@ -84,7 +115,11 @@ impl Window {
                 return Ok(Look::End);
             }
             match frame::parse(bytes, salt, position) {
-                Parsed::Frame(frame) => return Ok(Look::Frame(frame.header)),
+                Parsed::Frame(frame) => {
+                    let header = frame.header;
+                    self.checked = Some(header);
+                    return Ok(Look::Frame(header));
+                }
                 Parsed::Incomplete(whole) if whole as u64 > need && bytes.len() >= FRAME_HEADER_BYTES => need = whole as u64,
                 Parsed::Incomplete(_) => return Ok(Look::Bad("a frame is cut off")),
                 Parsed::Bad(why) => return Ok(Look::Bad(why)),
@@ -100,6 +135,10 @@ impl Window {
             return Ok(&self.buffer[(position - self.buffer_at) as usize..]);
         }
         let wanted = position + need;
+        if self.in_a_row < MAP_AFTER {
+            let end = self.end()?;
+            return self.read(position, need, end, until);
+        }
         if self.map.as_ref().is_none_or(|map| wanted > map.len() as u64) {
             let end = self.end()?;
             if end.saturating_sub(position) < MAP_MIN.max(need) || end < wanted {
@@ -120,6 +159,7 @@ impl Window {
             map.populate(at, ahead);
             self.populated = at + ahead;
         }
+        self.checked = None;
         self.buffer.clear();
         self.buffer.extend_from_slice(&map[at..at + whole]);
         (self.buffer_at, self.buffer_until) = (position, until);
@@ -133,10 +173,13 @@ impl Window {
     }
 
     fn read(&mut self, position: u64, need: u64, end: u64, until: Offset) -> Result<&[u8]> {
-        let length = need.max(READ_BYTES).min(end.saturating_sub(position));
+        let ahead = self.in_a_row.clamp(READ_BYTES, READ_BYTES_MAX);
+        let length = need.max(ahead).min(end.saturating_sub(position));
+        self.checked = None;
         self.buffer.resize(usize::try_from(length).expect("a frame fits into memory"), 0);
         let n = self.segment.file.read_at(&mut self.buffer, position)?;
         self.buffer.truncate(n);
+        self.in_a_row += n as u64;
         (self.buffer_at, self.buffer_until) = (position, until);
         Ok(&self.buffer)
     }
@@ -159,6 +202,7 @@ impl Window {
         if self.position + 1 >= end {
             return Ok(None);
         }
+        self.checked = None;
         self.buffer.clear();
         let map = Map::new(&self.segment.file, end)?;
         let mut walk = Walk::new(&map, self.segment.salt, self.position, self.expected);

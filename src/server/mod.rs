@@ -31,7 +31,7 @@
 //! | `cmd/` | the commands: a file for each family, one table |
 //! | `topics`, `names` | topics in hand; what all are called |
 //! | `removals`, `expiry` | topics on their way out, and those whose time will come |
-//! | `append`, `commit` | records of many clients as one frame; syncs for all who wait |
+//! | `append`, `commit`, `quick` | records of many clients as one frame; syncs for all who wait; their thread |
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
 //! | `reading` | records as replies |
@@ -50,6 +50,7 @@ mod listen;
 mod names;
 mod options;
 mod output;
+mod quick;
 mod reading;
 mod refusal;
 mod removals;

@@ -10,6 +10,7 @@ use super::expiry::Expiry;
 use super::hub::Hub;
 use super::names::Names;
 use super::options::ServeOptions;
+use super::quick::Quick;
 use super::removals::Removals;
 use super::stats::Stats;
 use super::topics::Topics;
@@ -33,6 +34,7 @@ pub(super) struct Server {
     pub(super) expiry: Expiry,
     pub(super) appender: Appender,
     pub(super) commits: Commits,
+    pub(super) quick: Quick,
     pub(super) waiters: Waiters,
     pub(super) hub: Hub,
     pub(super) clients: RefCell<Clients>,
@@ -81,6 +83,7 @@ impl Server {
             expiry: Expiry::default(),
             appender: Appender::default(),
             commits: Commits::default(),
+            quick: Quick::start(),
             waiters: Waiters::default(),
             hub: Hub::new(options.slow_subscriber, options.limits.subscriber_bytes_max),
             clients: RefCell::default(),

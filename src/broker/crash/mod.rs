@@ -10,11 +10,13 @@
 //! | `kill` | all processes killed, at every change |
 //! | `faults` | every change failing |
 //! | `groups` | power cuts while a group works |
+//! | `deletions` | power cuts and kills while records are deleted |
 //! | `mend` | repairs of damage, cut short |
 //! | `rename` | power cuts and failures while a topic is renamed |
 //! | `model` | random work against a naive model |
 
 mod check;
+mod deletions;
 mod faults;
 mod groups;
 mod kill;

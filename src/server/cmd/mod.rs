@@ -3,13 +3,18 @@
 
 mod connection;
 mod debug;
+mod drave;
 mod expire;
 mod keys;
 mod object;
+mod offload;
 mod parse;
+mod references;
 mod xadd;
+mod xdel;
 mod xrange;
 mod xread;
+pub(super) mod xtrim;
 
 use std::time::Instant;
 
@@ -144,6 +149,24 @@ pub(super) const COMMANDS: &[Spec] = &[
         ..command("debug", -2, Flags::ADMIN, Keys::NONE, ("server", "1.0.0"), "A container for debugging commands.", debug::debug)
     },
     command("del", -2, WRITE, Keys::ALL, ("generic", "1.0.0"), "Deletes one or more keys.", keys::del),
+    command(
+        "drave.offset",
+        4,
+        READ,
+        Keys::FIRST,
+        ("stream", "drave"),
+        "Returns the ID of the record at an offset, or the offset of the first record whose ID is not lower.",
+        drave::offset,
+    ),
+    command(
+        "drave.publish",
+        -4,
+        WRITE,
+        Keys::FIRST,
+        ("stream", "drave"),
+        "Appends a record: with a key, as a tombstone, at a certain offset only, at a higher level of durability.",
+        drave::publish,
+    ),
     command("echo", 2, FAST, Keys::NONE, ("connection", "1.0.0"), "Returns the given string.", connection::echo),
     command(
         "exists",
@@ -333,6 +356,24 @@ pub(super) const COMMANDS: &[Spec] = &[
         xadd::xadd,
     ),
     command(
+        "xdel",
+        -3,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Returns the number of messages after removing them from a stream.",
+        xdel::xdel,
+    ),
+    command(
+        "xdelex",
+        -5,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "8.2.0"),
+        "Deletes one or multiple entries from the stream.",
+        xdel::xdelex,
+    ),
+    command(
         "xlen",
         2,
         READ.and(FAST),
@@ -367,6 +408,24 @@ pub(super) const COMMANDS: &[Spec] = &[
         ("stream", "5.0.0"),
         "Returns the messages from a stream within a range of IDs in reverse order.",
         xrange::xrevrange,
+    ),
+    command(
+        "xsetid",
+        -3,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "An internal command for replicating stream values.",
+        xdel::xsetid,
+    ),
+    command(
+        "xtrim",
+        -4,
+        WRITE,
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Deletes messages from the beginning of a stream.",
+        xtrim::xtrim,
     ),
 ];
 
