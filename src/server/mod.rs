@@ -29,7 +29,7 @@
 //! | `client` | what others may know of a client, and do to it |
 //! | `dispatch` | which command, and whether it may run now |
 //! | `cmd/` | the commands: a file for each family, one table |
-//! | `topics` | topics in hand |
+//! | `topics`, `groups` | topics in hand, and their groups |
 //! | `append`, `commit` | records of many clients as one frame; syncs for all who wait |
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
@@ -43,6 +43,7 @@ mod cmd;
 mod commit;
 mod connection;
 mod dispatch;
+mod groups;
 mod hub;
 mod listen;
 mod options;

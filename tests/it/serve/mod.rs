@@ -1,4 +1,5 @@
 //! `drave serve`, tried by a client that knows nothing of it.
 
+mod groups;
 mod rig;
 mod streams;
