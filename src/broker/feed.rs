@@ -292,10 +292,16 @@ impl Lane {
 
     /// Sees to it that the next records are held, if there are any.
     fn load(&mut self) -> Result<Loaded> {
-        if self.held.is_some() {
-            return Ok(Loaded::Ready);
-        }
         let log = Arc::clone(self.topic.log());
+        if let Some(held) = &self.held {
+            // What was deleted since it was read is not handed out any more.
+            let deleted = log.deleted()?.next_deleted(held.left.next_offset());
+            if deleted.is_none_or(|deleted| deleted >= held.left.end_offset()) {
+                return Ok(Loaded::Ready);
+            }
+            self.held = None;
+            self.reader.go_to(self.place);
+        }
         self.seen = log.watch();
         self.topic.settings()?;
         loop {
@@ -348,8 +354,7 @@ impl Lane {
         };
         let mut rest = None;
         let frame = self.reader.again(held.position, held.length).ok_or_else(changed)?;
-        // The scratch still holds the body, if it was compressed.
-        let body = if frame.header.zstd { &self.scratch[..] } else { frame.stored_body() };
+        let body = frame.body_again(&self.scratch);
         let mut records = Records::resume(body, &held.left);
         if let Some((id, _)) = bound
             && let Some((cut, next_id)) = first_at_or_above(&records, id)
@@ -373,10 +378,8 @@ fn hold(
     until: Offset,
 ) -> std::result::Result<Option<(RecordId, RecordsMark)>, String> {
     let words = |malformed: crate::codec::Malformed| malformed.to_string();
-    let header = frame.header;
     let body = frame.body(scratch).map_err(words)?;
-    let mut records = Records::new(body, header.base, header.span, header.count, header.base_id, header.plain).map_err(words)?;
-    records.narrow(from, until).map_err(words)?;
+    let records = frame.records_of(body, from, until).map_err(words)?;
     match records.clone().next() {
         None => Ok(None),
         Some(first) => Ok(Some((first.map_err(words)?.id, records.mark(body)))),

@@ -153,7 +153,7 @@ impl Journal {
                     // Others have trimmed what is in a checkpoint.
                     GapReason::Expired => self.begin()?,
                     GapReason::Damaged { what, .. } => self.lose(from, &what),
-                    GapReason::GivenUp => self.lose(from, "a repair has left a hole"),
+                    GapReason::GivenUp | GapReason::Deleted => self.lose(from, "a repair has left a hole"),
                 },
             }
         }

@@ -14,7 +14,7 @@ use super::confirm::Consent;
 use super::context::Context;
 use super::exit::{Exit, Failure, InTopic as _};
 use super::filter::{Filter, FilterArgs};
-use super::reading::say_gap;
+use super::reading::{Gaps, say_gap};
 use super::table::{Cell, Rows};
 use super::watch::pause;
 use super::{Result, group_name, topic_name};
@@ -213,7 +213,10 @@ fn row(letter: &DeadLetter, record: &Record<'_>) -> Vec<Cell> {
 
 fn say_gaps(which: &Which, gaps: &[drave::engine::Gap]) -> Result {
     let topic = dead_letter_topic(&which.topic)?;
-    let is_damaged = gaps.iter().fold(false, |is_damaged, gap| say_gap(&topic, gap) | is_damaged);
+    let mut kept = Gaps::default();
+    let told = gaps.iter().filter(|gap| !kept.keep(&topic, gap));
+    let is_damaged = told.fold(false, |is_damaged, gap| say_gap(&topic, gap) | is_damaged);
+    kept.say_kept();
     Ok(if is_damaged { Exit::Damaged } else { Exit::Done })
 }
 

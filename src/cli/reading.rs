@@ -1,6 +1,7 @@
 //! What `tail` and `replay` share: which topics, which records of them, and what is said of those
 //! that are not there.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -129,8 +130,58 @@ impl Selection {
     }
 }
 
-/// Says which offsets were not there to be read, also under `--quiet`: nothing is skipped in
-/// silence. `true` if that is damage.
+/// What is said of offsets that were not there to be read, also under `--quiet`: nothing is skipped in
+/// silence. Deleted records may be many and far apart, so they are counted, and said together.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    deleted: BTreeMap<TopicName, DeletedRecords>,
+}
+
+/// Deleted records of one topic that were not said yet.
+#[derive(Debug, PartialEq, Eq)]
+struct DeletedRecords {
+    from: Offset,
+    until: Offset,
+    count: u64,
+}
+
+impl Gaps {
+    /// Keeps a gap to be said later, if it is one of deleted records; says whether it did.
+    pub(crate) fn keep(&mut self, topic: &TopicName, gap: &Gap) -> bool {
+        let Gap { from, until, cause: GapCause::Deleted } = *gap else { return false };
+        let count = until.since(from);
+        match self.deleted.get_mut(topic) {
+            Some(deleted) => {
+                // Reading may have gone back.
+                (deleted.from, deleted.until) = (deleted.from.min(from), deleted.until.max(until));
+                deleted.count += count;
+            }
+            None => {
+                self.deleted.insert(topic.clone(), DeletedRecords { from, until, count });
+            }
+        }
+        true
+    }
+
+    /// Says what was kept.
+    pub(crate) fn say_kept(&mut self) {
+        for (topic, deleted) in std::mem::take(&mut self.deleted) {
+            say(&format!("{topic}: {}", deleted.describe()));
+        }
+    }
+}
+
+impl DeletedRecords {
+    fn describe(&self) -> String {
+        let DeletedRecords { from, until, count } = self;
+        match until.since(*from) {
+            all if all == *count => format!("records {from}..{until} were deleted before they were read"),
+            _ => format!("{count} of the records {from}..{until} were deleted before they were read"),
+        }
+    }
+}
+
+/// Says which offsets were not there to be read. `true` if that is damage.
 pub(crate) fn say_gap(topic: &TopicName, gap: &Gap) -> bool {
     say(&format!("{topic}: {}", describe_gap(gap)));
     matches!(gap.cause, GapCause::Damaged { .. })
@@ -140,6 +191,7 @@ fn describe_gap(gap: &Gap) -> String {
     let Gap { from, until, cause } = gap;
     match cause {
         GapCause::Expired => format!("records {from}..{until} expired before they were read"),
+        GapCause::Deleted => DeletedRecords { from: *from, until: *until, count: until.since(*from) }.describe(),
         GapCause::Damaged { path, position, what } => {
             format!("records {from}..{until} are damaged and were skipped: {} at position {position}: {what}", path.display())
         }
@@ -215,6 +267,18 @@ mod tests {
         let broken = Selection::default().pass(&topic, records, &mut sink).expect("no failure").expect("cut off");
         assert_eq!((broken.from, broken.until), (Offset(6), Offset(7)));
         assert_eq!(sink.values, [b"a"]);
+    }
+
+    #[test]
+    fn deleted_records_are_counted_and_said_together() {
+        let topic = TopicName::new(b"t").expect("legal");
+        let gap = |from, until, cause| Gap { from: Offset(from), until: Offset(until), cause };
+        let mut gaps = Gaps::default();
+        assert!(!gaps.keep(&topic, &gap(0, 4, GapCause::Expired)));
+        assert!(gaps.keep(&topic, &gap(5, 7, GapCause::Deleted)));
+        assert_eq!(gaps.deleted[&topic].describe(), "records 5..7 were deleted before they were read");
+        assert!(gaps.keep(&topic, &gap(9, 10, GapCause::Deleted)));
+        assert_eq!(gaps.deleted[&topic].describe(), "3 of the records 5..10 were deleted before they were read");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::format::FORMAT_HELP;
 use super::output::{Output, OutputArgs};
 use super::position::{self, POSITIONS_HELP, Range};
 use super::progress::Bar;
-use super::reading::{InTopics as _, Selection, Sink, in_merge_order, parse_topic, say_gap};
+use super::reading::{Gaps, InTopics as _, Selection, Sink, in_merge_order, parse_topic, say_gap};
 use super::signals::Stop;
 use super::watch::pause;
 use super::{Context, Result};
@@ -145,6 +145,7 @@ struct Replay<'a> {
     topics: Vec<TopicName>,
     selection: Selection,
     job: &'a Job,
+    gaps: Gaps,
     damaged: bool,
 }
 
@@ -165,7 +166,7 @@ impl<'a> Replay<'a> {
         }
         // Records, not bytes: how many bytes they have is known when they have been read.
         job.expect_bytes(total);
-        Ok(Replay { feed, topics, selection: Selection::default(), job, damaged: false })
+        Ok(Replay { feed, topics, selection: Selection::default(), job, gaps: Gaps::default(), damaged: false })
     }
 
     fn run_at(&mut self, speed: Speed, sink: &mut dyn Sink, watched: Option<OwnedFd>, stop: Option<&Stop>) -> Result<()> {
@@ -186,6 +187,12 @@ impl<'a> Replay<'a> {
     }
 
     fn run(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        let result = self.read(sink);
+        self.gaps.say_kept();
+        result
+    }
+
+    fn read(&mut self, sink: &mut dyn Sink) -> Result<()> {
         while !self.selection.is_full() {
             let next = self.job.check().and_then(|()| self.feed.next());
             match next {
@@ -198,8 +205,11 @@ impl<'a> Replay<'a> {
                     }
                 }
                 Ok(Next::Gap { topic, gap }) => {
-                    sink.flush()?;
                     self.job.advance(gap.until.since(gap.from));
+                    if self.gaps.keep(&self.topics[topic], &gap) {
+                        continue;
+                    }
+                    sink.flush()?;
                     self.damaged |= say_gap(&self.topics[topic], &gap);
                 }
                 Ok(Next::CaughtUp | Next::End) => break,

@@ -14,7 +14,7 @@ use super::exit::{Exit, InTopic as _, stdout_failed};
 use super::filter::{Filter, FilterArgs};
 use super::format::FORMAT_HELP;
 use super::output::{Output, OutputArgs};
-use super::reading::{InTopics as _, Selection, Sink as _, in_merge_order, parse_topic, say_gap};
+use super::reading::{Gaps, InTopics as _, Selection, Sink as _, in_merge_order, parse_topic, say_gap};
 use super::signals::Stop;
 use super::watch::{Watch, pause};
 use super::{Context, Result};
@@ -115,7 +115,8 @@ fn tail(engine: &dyn Engine, topics: Vec<TopicName>, options: Options, output: O
     if options.follow {
         (0..topics.len()).for_each(|topic| feed.stop_at(topic, None));
     }
-    let mut tailing = Tailing { feed, topics: &topics, selection, output, cursors, job, watch, damaged: false };
+    let mut tailing =
+        Tailing { feed, topics: &topics, selection, output, cursors, job, watch, gaps: Gaps::default(), damaged: false };
     let read = tailing.read();
     let finished = tailing.finish();
     read.and(finished)?;
@@ -313,6 +314,7 @@ struct Tailing<'a> {
     cursors: Option<Cursors>,
     job: &'a Job,
     watch: Option<Watch>,
+    gaps: Gaps,
     damaged: bool,
 }
 
@@ -330,6 +332,7 @@ impl Tailing<'_> {
                     }
                     self.save_if_due()?;
                 }
+                Ok(Next::Gap { topic, gap }) if self.gaps.keep(&self.topics[topic], &gap) => {}
                 Ok(Next::Gap { topic, gap }) => {
                     self.output.flush()?;
                     self.damaged |= say_gap(&self.topics[topic], &gap);
@@ -343,6 +346,7 @@ impl Tailing<'_> {
 
     fn wait(&mut self) -> Result<()> {
         self.output.flush()?;
+        self.gaps.say_kept();
         self.save_if_due()?;
         let mut at_most = self.job.at_most(WAIT_MAX);
         if let Some(cursors) = self.cursors.as_ref().filter(|cursors| cursors.is_behind(&*self.feed)) {
@@ -367,7 +371,9 @@ impl Tailing<'_> {
 
     /// Prints what is held back, however the reading ended, and keeps the place.
     fn finish(&mut self) -> Result<()> {
-        self.output.flush()?;
+        let flushed = self.output.flush();
+        self.gaps.say_kept();
+        flushed?;
         match &mut self.cursors {
             Some(cursors) => cursors.save(&*self.feed),
             None => Ok(()),

@@ -31,7 +31,8 @@
 use std::borrow::Cow;
 
 use super::batch::{Batch, Malformed};
-use super::records::Records;
+use super::compress::{pack, unpack};
+use super::records::{Records, RecordsMark};
 use crate::config::{Compression, RECORD_BYTES_LIMIT};
 use crate::ids::{Offset, RecordId};
 
@@ -78,11 +79,16 @@ pub enum FrameKind {
     LogStart,
     /// Stands where damaged records stood: span > 0, no records, no body.
     Hole,
+    /// The counters were set by hand. Span 0, the body is the last ID (ms, seq) and how many records
+    /// were ever added (u64 each).
+    Counters,
 }
 
 impl FrameKind {
+    const ALL: [FrameKind; 5] = [FrameKind::Records, FrameKind::Mark, FrameKind::LogStart, FrameKind::Hole, FrameKind::Counters];
+
     fn from_byte(byte: u8) -> Option<FrameKind> {
-        [FrameKind::Records, FrameKind::Mark, FrameKind::LogStart, FrameKind::Hole].into_iter().find(|kind| kind.byte() == byte)
+        FrameKind::ALL.into_iter().find(|kind| kind.byte() == byte)
     }
 
     fn byte(self) -> u8 {
@@ -91,6 +97,7 @@ impl FrameKind {
             FrameKind::Mark => 1,
             FrameKind::LogStart => 2,
             FrameKind::Hole => 3,
+            FrameKind::Counters => 4,
         }
     }
 
@@ -102,6 +109,7 @@ impl FrameKind {
             FrameKind::Mark => "mark",
             FrameKind::LogStart => "log-start",
             FrameKind::Hole => "hole",
+            FrameKind::Counters => "counters",
         }
     }
 }
@@ -214,6 +222,9 @@ pub struct Frame<'a> {
     /// Its header.
     pub header: FrameHeader,
     body: &'a [u8],
+    /// The body without compression, and a place in it: who hands out a frame in pieces finds the next
+    /// one without going through those before.
+    opened: Option<(&'a [u8], &'a RecordsMark)>,
 }
 
 /// The header of the frame that `bytes` seem to begin with, at `position` of its segment. Nothing of
@@ -242,14 +253,14 @@ pub fn parse(bytes: &[u8], salt: u32, position: u64) -> Parsed<'_> {
     if crc.finalize().to_le_bytes() != frame[CRC_AT..LENGTH_AT] {
         return Parsed::Bad("the checksum does not match");
     }
-    Parsed::Frame(Frame { header, body: &frame[HEADER_BYTES..] })
+    Parsed::Frame(Frame { header, body: &frame[HEADER_BYTES..], opened: None })
 }
 
 /// A frame that [`parse`] has verified before, at the same place, without verifying it again.
 #[must_use]
 pub fn verified(bytes: &[u8], position: u64) -> Option<Frame<'_>> {
     let header = FrameHeader::read(bytes.first_chunk::<HEADER_BYTES>()?, position).ok()?;
-    Some(Frame { body: bytes.get(HEADER_BYTES..header.length as usize)?, header })
+    Some(Frame { body: bytes.get(HEADER_BYTES..header.length as usize)?, header, opened: None })
 }
 
 /// The first place at or after `from` in `bytes` where a whole valid frame begins; `bytes` begin at
@@ -275,6 +286,17 @@ impl<'a> Frame<'a> {
         Records::new(self.body(scratch)?, header.base, header.span, header.count, header.base_id, header.plain)
     }
 
+    /// The same frame, of which `mark` was made when its `body` was unpacked before; `body` is needed
+    /// only of a compressed one.
+    #[must_use]
+    pub fn with_opened<'b>(self, body: &'b [u8], mark: &'b RecordsMark) -> Frame<'b>
+    where
+        'a: 'b,
+    {
+        let body = if self.header.zstd { body } else { self.body };
+        Frame { opened: Some((body, mark)), ..self }
+    }
+
     /// The records of this frame with offsets in `[from, until)`.
     ///
     /// # Errors
@@ -283,15 +305,21 @@ impl<'a> Frame<'a> {
     where
         'a: 's,
     {
-        let mut records = self.records(scratch)?;
-        records.narrow(from, until)?;
-        Ok(records)
+        self.records_of(self.body(scratch)?, from, until)
     }
 
-    /// The frame's body as it is stored.
-    #[must_use]
-    pub fn stored_body(&self) -> &'a [u8] {
-        self.body
+    /// The same, from what [`Frame::body`] has returned.
+    ///
+    /// # Errors
+    /// When the body does not follow the drawing.
+    pub fn records_of<'s>(&self, body: &'s [u8], from: Offset, until: Offset) -> Result<Records<'s>, Malformed> {
+        let header = self.header;
+        let mut records = match &self.opened {
+            Some((_, mark)) if mark.next_offset() <= from => Records::resume(body, mark),
+            _ => Records::new(body, header.base, header.span, header.count, header.base_id, header.plain)?,
+        };
+        records.narrow(from, until)?;
+        Ok(records)
     }
 
     /// The frame's body without compression; it is unpacked into `scratch` if it is compressed.
@@ -302,11 +330,22 @@ impl<'a> Frame<'a> {
     where
         'a: 's,
     {
-        if self.header.zstd {
+        if self.header.zstd && self.opened.is_none() {
             unpack(self.body, scratch)?;
-            Ok(scratch)
-        } else {
-            Ok(self.body)
+        }
+        Ok(self.body_again(scratch))
+    }
+
+    /// What [`Frame::body`] has returned before, with the same `scratch`.
+    #[must_use]
+    pub fn body_again<'s>(&self, scratch: &'s [u8]) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        match &self.opened {
+            Some((body, _)) => body,
+            None if self.header.zstd => scratch,
+            None => self.body,
         }
     }
 
@@ -315,6 +354,14 @@ impl<'a> Frame<'a> {
     pub fn log_start(&self) -> Option<Offset> {
         let bytes: [u8; 8] = self.body.try_into().ok()?;
         (self.header.kind == FrameKind::LogStart).then(|| Offset(u64::from_le_bytes(bytes)))
+    }
+
+    /// The last ID and the number of records added that a [`FrameKind::Counters`] frame holds.
+    #[must_use]
+    pub fn counters(&self) -> Option<(RecordId, u64)> {
+        let bytes: &[u8; 24] = self.body.try_into().ok().filter(|_| self.header.kind == FrameKind::Counters)?;
+        let [ms, seq, added] = [0, 8, 16].map(|at| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index])));
+        Some((RecordId { ms, seq }, added))
     }
 
     /// Appends the frame as it has to be at another place: body unchanged, position and durable
@@ -442,27 +489,6 @@ fn seal(header: &FrameHeader, salt: u32, front: &mut [u8], back: &[u8]) {
     crc.update(&front[LENGTH_AT..]);
     crc.update(back);
     front[CRC_AT..LENGTH_AT].copy_from_slice(&crc.finalize().to_le_bytes());
-}
-
-fn pack(body: &[u8], level: i32) -> Option<Vec<u8>> {
-    let mut packed = u32::try_from(body.len()).ok()?.to_le_bytes().to_vec();
-    packed.extend(zstd::bulk::compress(body, level).ok()?);
-    (packed.len() < body.len()).then_some(packed)
-}
-
-fn unpack(packed: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let (length, packed) = packed.split_first_chunk::<4>().ok_or(Malformed("a compressed body without length"))?;
-    let length = u32::from_le_bytes(*length) as usize;
-    if length > FRAME_BYTES_MAX {
-        return Err(Malformed("a compressed body of impossible length"));
-    }
-    out.clear();
-    out.reserve(length);
-    let unpacked = zstd::bulk::Decompressor::new().and_then(|mut zstd| zstd.decompress_to_buffer(packed, out));
-    match unpacked {
-        Ok(n) if n == length => Ok(()),
-        _ => Err(Malformed("a compressed body that does not unpack")),
-    }
 }
 
 #[cfg(test)]

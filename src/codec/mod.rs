@@ -4,10 +4,13 @@
 //! "not enough bytes yet" is an answer, not an error.
 
 pub mod batch;
+mod compress;
+pub mod deletion;
 pub mod frame;
 pub mod group_event;
 pub mod lines;
 pub mod name;
+pub mod offset_set;
 pub mod records;
 pub mod resp;
 pub mod runs;
@@ -15,8 +18,10 @@ pub mod segment;
 mod varint;
 
 pub use batch::{Batch, BatchBuilder, BatchIds, FieldRef, Malformed};
+pub use deletion::{Deleting, Deletion};
 pub use frame::{Frame, FrameHeader, FrameKind, Parsed};
 pub use group_event::GroupEvent;
+pub use offset_set::OffsetSet;
 pub use records::{Record, Records, RecordsMark};
 pub use runs::Runs;
 pub use segment::SegmentHeader;

@@ -126,6 +126,20 @@ pub struct RecordsMark {
     values: Range<usize>,
 }
 
+impl RecordsMark {
+    /// The offset of the next record, or a lower one.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        self.rest.next_offset
+    }
+
+    /// The end of the offsets that are left (exclusive).
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        self.rest.end_offset
+    }
+}
+
 /// The records of a frame, or of a part of it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {

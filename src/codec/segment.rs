@@ -17,7 +17,7 @@
 //!    96      8    log start
 //!   104     16    ID of the last record before this segment: ms, seq
 //!   120      8    records ever added before this segment
-//!   128     16    greatest deleted ID: ms, seq
+//!   128     16    0
 //!   144      8    durable offset
 //!   152      8    made at, in ms since 1970
 //!   160     92    0
@@ -61,8 +61,6 @@ pub struct SegmentHeader {
     pub last_id: RecordId,
     /// Records ever added before it.
     pub entries_added: u64,
-    /// The greatest ID that was ever deleted.
-    pub max_deleted_id: RecordId,
     /// The durable offset when it was made.
     pub durable: Offset,
     /// When it was made.
@@ -109,16 +107,8 @@ impl SegmentHeader {
         }
         put(&previous.salt.to_le_bytes());
         put(&[0; 4]);
-        let numbers = [
-            self.log_start.0,
-            self.last_id.ms,
-            self.last_id.seq,
-            self.entries_added,
-            self.max_deleted_id.ms,
-            self.max_deleted_id.seq,
-            self.durable.0,
-            self.created.0,
-        ];
+        let numbers =
+            [self.log_start.0, self.last_id.ms, self.last_id.seq, self.entries_added, 0, 0, self.durable.0, self.created.0];
         for number in numbers {
             put(&number.to_le_bytes());
         }
@@ -162,6 +152,10 @@ impl SegmentHeader {
         let previous =
             Previous { base: Offset(take_u64(&mut rest)), end_position: take_u64(&mut rest), salt: take_u32(&mut rest) };
         take_u32(&mut rest);
+        let log_start = Offset(take_u64(&mut rest));
+        let last_id = RecordId { ms: take_u64(&mut rest), seq: take_u64(&mut rest) };
+        let entries_added = take_u64(&mut rest);
+        let (durable, created) = (Offset(take_u64(&mut &rest[16..])), TimestampMs(take_u64(&mut &rest[24..])));
         ParsedHeader::Header(Box::new(SegmentHeader {
             salt,
             incarnation,
@@ -170,12 +164,11 @@ impl SegmentHeader {
             epoch_start,
             base,
             previous: (previous.end_position != 0).then_some(previous),
-            log_start: Offset(take_u64(&mut rest)),
-            last_id: RecordId { ms: take_u64(&mut rest), seq: take_u64(&mut rest) },
-            entries_added: take_u64(&mut rest),
-            max_deleted_id: RecordId { ms: take_u64(&mut rest), seq: take_u64(&mut rest) },
-            durable: Offset(take_u64(&mut rest)),
-            created: TimestampMs(take_u64(&mut rest)),
+            log_start,
+            last_id,
+            entries_added,
+            durable,
+            created,
         }))
     }
 }
@@ -230,7 +223,6 @@ mod tests {
             log_start: Offset(9),
             last_id: RecordId { ms: 10, seq: 11 },
             entries_added: 12,
-            max_deleted_id: RecordId { ms: 13, seq: 14 },
             durable: Offset(15),
             created: TimestampMs(16),
         }
@@ -265,8 +257,8 @@ mod tests {
             (104, 10),
             (112, 11),
             (120, 12),
-            (128, 13),
-            (136, 14),
+            (128, 0),
+            (136, 0),
             (144, 15),
             (152, 16),
         ];

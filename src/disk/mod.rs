@@ -10,6 +10,7 @@ mod dir;
 mod file;
 mod filesystem;
 mod futex;
+mod limits;
 mod lock;
 mod map;
 mod page;
@@ -27,11 +28,12 @@ pub use dir::{Dir, Entry, EntryKind, Meta};
 pub use file::{Access, File, Standing};
 pub use filesystem::check as check_filesystem;
 pub use futex::Word;
+pub use limits::raise_file_limit;
 pub use lock::LockKind;
 pub use map::Map;
 pub use page::{PAGE_BYTES, Page};
 pub use random::{random, random_name};
-pub use socket::{bind_socket, raise_file_limit, remove_socket};
+pub use socket::{bind_socket, remove_socket};
 
 /// What all files of one store have in common.
 #[derive(Debug)]

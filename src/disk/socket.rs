@@ -49,14 +49,3 @@ pub fn remove_socket(dir: &Dir, name: &str) -> Result<()> {
 fn path_in(dir: &Dir, name: &str) -> PathBuf {
     format!("/proc/self/fd/{}/{name}", dir.descriptor().as_raw_fd()).into()
 }
-
-/// Allows this process as many open files as the system lets it; says how many.
-#[must_use]
-pub fn raise_file_limit() -> u64 {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // Without the right to, it goes on with what it has.
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    let now = if raised.is_ok() { limit.maximum } else { limit.current };
-    now.unwrap_or(u64::MAX)
-}

@@ -238,6 +238,7 @@ pub(super) fn gap(gap: LogGap) -> Gap {
     let cause = match gap.reason {
         GapReason::Expired => GapCause::Expired,
         GapReason::Damaged { path, position, what } => GapCause::Damaged { path, position, what },
+        GapReason::Deleted => GapCause::Deleted,
         GapReason::GivenUp => GapCause::GivenUp,
         GapReason::Rewound => GapCause::Rewound,
     };

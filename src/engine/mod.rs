@@ -259,6 +259,8 @@ pub enum GapCause {
         /// What is wrong.
         what: String,
     },
+    /// They were deleted, one by one.
+    Deleted,
     /// Damaged records that `verify --repair` gave up.
     GivenUp,
     /// A crash lost records after this reader had seen them, and their offsets are used anew:

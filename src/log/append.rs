@@ -77,6 +77,15 @@ pub(super) struct Request<'a, 'b> {
     pub(super) frame: &'a mut Packed<'b>,
     pub(super) ids: BatchIds,
     pub(super) expect: Option<Offset>,
+    /// The last ID and the number of records added from then on, of a frame that sets them.
+    pub(super) counters: Option<(RecordId, u64)>,
+}
+
+impl<'a, 'b> Request<'a, 'b> {
+    /// One to append a frame without records.
+    pub(super) fn control(frame: &'a mut Packed<'b>) -> Request<'a, 'b> {
+        Request { frame, ids: BatchIds::Auto, expect: None, counters: None }
+    }
 }
 
 impl Log {
@@ -92,7 +101,7 @@ impl Log {
     pub fn append(&self, frame: &mut Packed<'_>, ids: BatchIds, expect: Option<Offset>, job: &Job) -> Result<Appended> {
         let mut tries = 0;
         let appended = loop {
-            match self.append_once(Request { frame, ids, expect }, job) {
+            match self.append_once(Request { frame, ids, expect, counters: None }, job) {
                 Err(Error::Astray { .. }) if tries < RECOVERIES_MAX => {
                     tries += 1;
                     self.recover_in_place(job)?;
@@ -219,6 +228,9 @@ impl Log {
         slot.log_end = first.plus(count);
         slot.last_id = last_id;
         slot.entries_added += count;
+        if let Some((last_id, entries_added)) = request.counters {
+            (slot.last_id, slot.entries_added) = (last_id, entries_added);
+        }
         head.publish(&slot);
         head.set_writing(false);
         appender.seen = Some(Place { offset: slot.log_end, epoch: head.epoch() });
@@ -314,7 +326,6 @@ impl Log {
             log_start: head.log_start(),
             last_id: slot.last_id,
             entries_added: slot.entries_added,
-            max_deleted_id: slot.max_deleted_id,
             durable: head.durable(),
             created: self.clock.now(),
         };
@@ -362,6 +373,36 @@ impl Log {
         }
     }
 
+    /// Sets the last ID, below which no new record's lies; how many records count as ever added; and the
+    /// greatest ID that counts as deleted. Durable when this returns. The caller has seen to it that no
+    /// record has a higher ID than `last_id`.
+    pub fn set_last_id(
+        &self,
+        last_id: RecordId,
+        entries_added: Option<u64>,
+        max_deleted_id: Option<RecordId>,
+        job: &Job,
+    ) -> Result<()> {
+        let head = self.head()?;
+        self.settle_astray(job)?;
+        {
+            let mut appender = lock_mutex(&self.append);
+            let _held = locks::take(head, APPEND, self, job)?;
+            let slot = self.ready_for_control(head, &mut appender, job)?;
+            let added = entries_added.unwrap_or(slot.entries_added);
+            let body: Vec<u8> = [last_id.ms, last_id.seq, added].into_iter().flat_map(u64::to_le_bytes).collect();
+            let mut frame = Packed::control(FrameKind::Counters, 0, &body);
+            let request = Request { counters: Some((last_id, added)), ..Request::control(&mut frame) };
+            self.append_locked(head, &mut appender, request)?;
+            // It moves no offset, so the sync that is to cover it has to be its own.
+            self.sync_control(head, &appender, job)?;
+        }
+        match max_deleted_id {
+            Some(id) => self.sync_deleted(self.set_greatest_deleted(head, id, job)?, job),
+            None => Ok(()),
+        }
+    }
+
     /// Appends "all below the durable offset is synced", if that is true of the whole log, so that
     /// damage to its end can be told from a torn tail even without the page. Not synced itself.
     pub fn mark(&self, job: &Job) -> Result<()> {
@@ -373,7 +414,7 @@ impl Log {
             return Ok(());
         }
         let mut frame = Packed::control(FrameKind::Mark, 0, &[]);
-        self.append_locked(head, &mut appender, Request { frame: &mut frame, ids: BatchIds::Auto, expect: None })?;
+        self.append_locked(head, &mut appender, Request::control(&mut frame))?;
         Ok(())
     }
 }
@@ -422,7 +463,10 @@ fn adopt(segment: &Segment, slot: &mut Slot) -> Result<()> {
             {
                 slot.end_position = frame.header.end_position();
                 slot.log_end = frame.header.end();
-                slot.entries_added += u64::from(frame.header.count);
+                slot.entries_added += u64::from(frame.header.span);
+                if let Some((last_id, entries_added)) = frame.counters() {
+                    (slot.last_id, slot.entries_added) = (last_id, entries_added);
+                }
                 if frame.header.count > 0 {
                     slot.last_id = last_id_of(&frame);
                 }

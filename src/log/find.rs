@@ -1,7 +1,8 @@
 //! Finding places: where one kept from before lies now, and where an ID is.
 
 use super::index;
-use super::read::{LogReader, Step};
+use super::read::LogReader;
+use super::step::{GapReason, Step};
 use super::{Log, State, segment};
 use crate::error::Result;
 use crate::ids::{Offset, Place, RecordId};
@@ -29,7 +30,8 @@ impl Log {
         Ok(clamped)
     }
 
-    /// The first offset whose record's ID is not below `id`; the high watermark if there is none.
+    /// The first offset whose record's ID is not below `id`; the high watermark if there is none. Of a
+    /// deleted record's ID it is that of the next one that is not deleted.
     pub fn find(&self, id: RecordId) -> Result<Offset> {
         let (start, end) = (self.log_start(), self.high_watermark());
         let Some(base) = self.segment_before(id)? else { return Ok(start.min(end)) };
@@ -45,6 +47,7 @@ impl Log {
             match reader.step(self, end)? {
                 Step::CaughtUp if is_hinted => {}
                 Step::CaughtUp => return Ok(end),
+                Step::Gap(gap) if gap.reason == GapReason::Deleted => continue,
                 Step::Gap(_) if is_hinted => {}
                 Step::Gap(_) => continue,
                 Step::Frame { frame, .. } if is_hinted && frame.header.base_id > id => {}

@@ -5,7 +5,7 @@
 //!    48  incarnation (16)
 //!    64  log end        72  durable        80  log start        88  epoch
 //!    96  set gen.      104  settings gen. 112  flags           120  base of the active segment
-//!   128  tail word     136  bells
+//!   128  tail word     136  bells          144  deletions gen.
 //!   192  durable word  200  syncing       208  holder of sync
 //!   256  append word   264  writing       272  holder of append
 //!   320  maintenance word  328  holder of maintenance
@@ -14,8 +14,8 @@
 //! ```
 //!
 //! A slot holds what only appenders need: log end, end position, base, inode and salt of the active
-//! segment, when it was made, last ID, records added, greatest deleted ID, bytes of the index, where
-//! the index ends, and a checksum of these. It is filled while the selector points at the other one,
+//! segment, when it was made, last ID, records added, bytes of the index, where the index ends, and a
+//! checksum of these. It is filled while the selector points at the other one,
 //! so a writer that is killed in between spoils nothing. The numbers that are in no slot have an
 //! inverted copy, written first: a page whose numbers do not fit together is not believed, and a
 //! flipped bit cannot hide records. Native byte order: the page is for one boot of one machine.
@@ -53,6 +53,7 @@ const FLAGS_AT: usize = 112;
 const ACTIVE_BASE_AT: usize = 120;
 const TAIL_WORD_AT: usize = 128;
 const BELLS_AT: usize = 136;
+const DELETIONS_GENERATION_AT: usize = 144;
 const DURABLE_WORD_AT: usize = 192;
 const SYNCING_AT: usize = 200;
 pub(super) const SYNC_HOLDER_AT: usize = 208;
@@ -104,6 +105,8 @@ pub(super) struct Setup {
     pub(super) epoch: Epoch,
     /// A failed sync from before is still to be repaired.
     pub(super) poisoned: bool,
+    /// There is a log of deletions.
+    pub(super) has_deletions: bool,
 }
 
 impl Head {
@@ -233,6 +236,9 @@ impl Head {
         page.store(WRITING_AT, 0);
         page.add(SET_GENERATION_AT, 1);
         page.add(SETTINGS_GENERATION_AT, 1);
+        if setup.has_deletions {
+            page.add(DELETIONS_GENERATION_AT, 1);
+        }
         self.publish(&setup.slot);
         self.store_16(BOOT_AT, boot.0);
     }
@@ -314,6 +320,15 @@ impl Head {
 
     pub(super) fn bump_settings_generation(&self) {
         self.page.add(SETTINGS_GENERATION_AT, 1);
+    }
+
+    /// See [`crate::log::Log::deleted`]; 0 = there never was a deletion.
+    pub(super) fn deletions_generation(&self) -> u64 {
+        self.page.load(DELETIONS_GENERATION_AT)
+    }
+
+    pub(super) fn bump_deletions_generation(&self) {
+        self.page.add(DELETIONS_GENERATION_AT, 1);
     }
 
     pub(super) fn is_poisoned(&self) -> bool {

@@ -10,6 +10,20 @@ use crate::disk::{Access, Dir, File, Map};
 use crate::error::{Error, Result};
 use crate::ids::{Offset, RecordId};
 
+/// A sound slot is found at the first try, but for a race that is lost to two appends in a row.
+const COUNTERS_TRIES: u32 = 1000;
+
+/// What a log has counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// The next offset to be assigned.
+    pub log_end: Offset,
+    /// The ID of the last record that was appended.
+    pub last_id: RecordId,
+    /// How many records were ever appended; those that a crash has cost do not count.
+    pub entries_added: u64,
+}
+
 /// A segment file as a listing shows it.
 #[derive(Clone, Debug)]
 pub struct SegmentFacts {
@@ -180,21 +194,26 @@ impl Log {
         }
     }
 
-    /// The ID of the last record that was appended.
+    /// What the log has counted, all of it at one moment. Takes no lock.
     #[must_use]
-    pub fn last_id(&self) -> RecordId {
+    pub fn counters(&self) -> Counters {
         match &self.state {
-            super::State::Live(head) => head.slot().last_id,
-            super::State::Walked(survey) => survey.last_id,
+            super::State::Live(head) => {
+                // While it is read, it may be written; whoever writes it may have died.
+                let slot = (0..COUNTERS_TRIES).find_map(|_| head.sound_slot()).unwrap_or_else(|| head.slot());
+                Counters { log_end: slot.log_end, last_id: slot.last_id, entries_added: slot.entries_added }
+            }
+            super::State::Walked(survey) => {
+                Counters { log_end: survey.end, last_id: survey.last_id, entries_added: survey.entries_added }
+            }
         }
     }
 
-    /// How many records were ever appended.
-    #[must_use]
-    pub fn entries_added(&self) -> u64 {
-        match &self.state {
-            super::State::Live(head) => head.slot().entries_added,
-            super::State::Walked(survey) => survey.entries_added,
-        }
+    /// The greatest log start at or below `offset` for which whole segments go and no part of one: a
+    /// segment's first offset, or the log start as it is.
+    pub fn whole_segments_before(&self, offset: Offset) -> Result<Offset> {
+        let tip = self.tip();
+        let bases = segment::list(&self.dir)?.into_iter().filter(|base| *base <= offset && !tip.is_behind(*base));
+        Ok(bases.max().unwrap_or_default().max(self.log_start()))
     }
 }

@@ -38,6 +38,8 @@ pub struct Mended {
     pub kept: Vec<PathBuf>,
     /// Indexes written anew.
     pub indexes: u64,
+    /// A part of the deletions was lost: records that were deleted may be read again.
+    pub deletions_lost: bool,
     /// The settings could not be read, and are the defaults now.
     pub settings_lost: bool,
 }
@@ -63,6 +65,17 @@ impl Log {
     /// What could be repaired until then stays repaired.
     pub fn mend(&self, quarantine: &Dir, job: &Job) -> Result<Mended> {
         let head = self.head()?;
+        let mut mended = self.mend_segments(head, quarantine, job)?;
+        if let Some(deletions) = self.mend_deletions(head, quarantine, job)? {
+            mended.deletions_lost = !deletions.lost.is_empty();
+            mended.segments.extend(deletions.segments);
+            mended.kept.extend(deletions.kept);
+            mended.indexes += deletions.indexes;
+        }
+        Ok(mended)
+    }
+
+    fn mend_segments(&self, head: &Head, quarantine: &Dir, job: &Job) -> Result<Mended> {
         self.settle_astray(job)?;
         let _maintain = lock_mutex(&self.maintain);
         let _maintaining = locks::take(head, MAINTENANCE, self, job)?;
@@ -156,7 +169,8 @@ struct Look {
     /// How long it is with holes in place of what is bad.
     new_length: u64,
     last_id: RecordId,
-    records: u64,
+    /// How many records had been added at an offset, if a frame says.
+    counters: Option<(Offset, u64)>,
     index: Vec<IndexEntry>,
 }
 
@@ -221,7 +235,8 @@ impl Mending<'_> {
         };
         let mut before = Before::from(&header, look.end_position);
         before.last_id = before.last_id.max(look.last_id);
-        before.entries_added += look.records;
+        let (at, added) = look.counters.unwrap_or((link.base, before.entries_added));
+        before.entries_added = added + look.end.since(at);
         if look.is_bad || link.header.is_none() {
             let new = self.rewrite(&header, old.as_ref().zip(bounds.as_ref()), look.end)?;
             before.previous.end_position = new.position;
@@ -244,13 +259,14 @@ impl Mending<'_> {
                     self.job.check()?;
                 }
                 look.last_id = contents.ids.map_or(look.last_id, |(_, high)| high.max(look.last_id));
-                look.records += u64::from(header.count);
+                if let Some((last_id, added)) = frame.counters() {
+                    (look.last_id, look.counters) = (last_id, Some((header.base, added)));
+                }
                 look.new_length += u64::from(header.length);
                 Ok(())
             }
             Piece::Bad { from, until, .. } => {
                 look.is_bad |= until > self.start;
-                look.records += until.since(from);
                 look.new_length += Rewrite::bytes_of_hole(until.since(from));
                 Ok(())
             }
@@ -347,7 +363,6 @@ impl Mending<'_> {
             log_start: self.start,
             last_id: self.before.map_or(RecordId::ZERO, |before| before.last_id),
             entries_added: self.before.map_or(base.0, |before| before.entries_added),
-            max_deleted_id: self.head.slot().max_deleted_id,
             durable: self.head.durable(),
             created: self.log.clock.now(),
         }
@@ -459,7 +474,7 @@ impl Look {
             end_position: HEADER_BYTES as u64,
             new_length: HEADER_BYTES as u64,
             last_id: RecordId::ZERO,
-            records: end.since(base),
+            counters: None,
             index: Vec::new(),
         }
     }

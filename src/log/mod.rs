@@ -18,7 +18,8 @@
 //! | `recover` | making a log of them again |
 //! | `append`, `sync`, `trim` | what writers do |
 //! | `repair` | after a failed sync |
-//! | `read`, `window`, `find` | what readers do |
+//! | `read`, `step`, `window`, `opened`, `find` | what readers do |
+//! | `deletions`, `deleted` | deleting single records, and which are deleted |
 //! | `bell` | waking those who wait for many logs |
 //! | `inspect` | looking at files, whatever state they are in |
 //! | `verify`, `sweep` | reading and checking every byte |
@@ -26,23 +27,28 @@
 
 mod append;
 mod bell;
+mod deleted;
+mod deletions;
 mod find;
 mod head;
 mod index;
 pub mod inspect;
 mod locks;
 mod mend;
-mod numbers;
 mod open;
+mod opened;
 mod read;
 mod recover;
 mod repair;
 mod rewrite;
 mod segment;
 mod slot;
+mod step;
 mod survey;
 mod sweep;
 mod sync;
+#[cfg(test)]
+mod testing;
 mod trim;
 mod verify;
 mod walk;
@@ -60,17 +66,21 @@ use crate::job::Job;
 
 pub use append::Appended;
 pub use bell::Bell;
+pub use deleted::Deleted;
+pub use deletions::DeletedNow;
 pub use head::HEAD;
 #[cfg(test)]
 pub(crate) use head::INODE_WORDS_AT;
 pub use mend::Mended;
 pub use open::{Mode, Opening};
-pub use read::{GapReason, LogGap, LogReader, Step};
+pub use read::LogReader;
 pub use recover::Recovered;
+pub use step::{GapReason, LogGap, Step};
 pub use trim::TrimmedLog;
 pub use verify::{Finding, Severity, Verified, verify};
 
 use append::Appender;
+use deletions::Deletions;
 use head::Head;
 use survey::Survey;
 use sync::Syncer;
@@ -102,6 +112,7 @@ pub struct Log {
     maintain: Mutex<()>,
     append: Mutex<Appender>,
     sync: Mutex<Syncer>,
+    deletions: Deletions,
 }
 
 /// Where a log's state is known from.
@@ -257,6 +268,13 @@ impl Log {
     pub fn is_gone(&self) -> Result<bool> {
         let Some(head) = self.live() else { return Ok(false) };
         Ok(head.is_gone() || !self.is_at_path(head)?)
+    }
+
+    /// Whether the topic was deleted, as far as its page tells: as cheap as can be, for who asks at every
+    /// command.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.live().is_some_and(|head| head.is_gone() || head.page().is_lost())
     }
 
     /// Whether the file at the page's path is this page, all of it.

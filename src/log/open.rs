@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use super::append::Appender;
+use super::deletions::Deletions;
 use super::head::{self, APPEND_BYTE, HEAD, Head, MAINTENANCE_BYTE, SYNC_BYTE, Setup};
 use super::locks::LIMIT;
 use super::recover;
@@ -58,7 +59,6 @@ impl Log {
                 log_start: Offset::ZERO,
                 last_id: RecordId::ZERO,
                 entries_added: 0,
-                max_deleted_id: RecordId::ZERO,
                 durable: Offset::ZERO,
                 created: opening.clock.now(),
             },
@@ -72,7 +72,6 @@ impl Log {
             active_created: opening.clock.now(),
             last_id: RecordId::ZERO,
             entries_added: 0,
-            max_deleted_id: RecordId::ZERO,
             index_bytes: 0,
             indexed: HEADER_BYTES as u64,
         };
@@ -83,6 +82,7 @@ impl Log {
             log_start: Offset::ZERO,
             epoch: Epoch(0),
             poisoned: false,
+            has_deletions: false,
         };
         Head::create(dir, HEAD)?.set_up(&setup, dir.boot());
         Ok(())
@@ -121,6 +121,7 @@ impl Log {
                     maintain: Mutex::new(()),
                     append: Mutex::new(Appender::default()),
                     sync: Mutex::new(Syncer::default()),
+                    deletions: Deletions::default(),
                 });
             }
             let waited = began.elapsed();

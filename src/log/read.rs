@@ -4,15 +4,14 @@
 //! the checksum. A reader keeps no lock; when the set of segments or the epoch changes under it, it
 //! finds its place anew.
 
-use std::path::PathBuf;
-
 use super::index;
 use super::inspect::ends_at;
+use super::opened::OpenedFrame;
 use super::segment::{self, Segment};
+use super::step::{GapReason, LogGap, Step};
 use super::window::{Look, Window};
 use super::{Log, State};
-
-use crate::codec::frame::{self};
+use crate::codec::frame;
 use crate::codec::segment::file_name;
 use crate::codec::{Frame, FrameKind, SegmentHeader};
 use crate::disk::Access;
@@ -21,55 +20,9 @@ use crate::ids::{Epoch, Offset, Place};
 
 /// So many wrong index entries are passed before the segment is walked from its beginning.
 const INDEX_TRIES: usize = 4;
-
-/// What a reader met.
-#[derive(Debug)]
-pub enum Step<'a> {
-    /// A frame, of which the offsets in `[from, until)` are wanted.
-    Frame {
-        /// The whole frame.
-        frame: Frame<'a>,
-        /// The first offset that was not handed out before.
-        from: Offset,
-        /// Where to stop.
-        until: Offset,
-    },
-    /// Offsets without records.
-    Gap(LogGap),
-    /// Everything up to the given offset has been read.
-    CaughtUp,
-}
-
-/// Offsets that hold no record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogGap {
-    /// The first of them.
-    pub from: Offset,
-    /// The first after them.
-    pub until: Offset,
-    /// Why.
-    pub reason: GapReason,
-}
-
-/// Why there is a gap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GapReason {
-    /// Below the log start.
-    Expired,
-    /// Bytes are missing or not what was written.
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where in it, in bytes.
-        position: u64,
-        /// What is wrong.
-        what: String,
-    },
-    /// A hole that a repair left where damaged records were.
-    GivenUp,
-    /// The offsets were read before a crash took their records, and are used anew.
-    Rewound,
-}
+/// Over so many deleted records in a row the way is looked up in the index, if it leads further than
+/// the frame in hand: looking costs about as much as walking over them.
+const FAR: u64 = 4096;
 
 /// A place in a log, moving forward.
 #[derive(Debug)]
@@ -82,6 +35,8 @@ pub struct LogReader {
     /// The place is ahead of `current`, perhaps by far.
     is_ahead: bool,
     all_frames: bool,
+    /// The frame of which a part was handed out.
+    opened: Option<OpenedFrame>,
 }
 
 /// What the next step is, without borrowing the bytes yet.
@@ -96,7 +51,16 @@ impl LogReader {
     /// A reader that begins at `from`, an offset of `epoch`.
     #[must_use]
     pub fn new(from: Offset, epoch: Epoch) -> LogReader {
-        LogReader { next: from, epoch, generation: None, set: Vec::new(), current: None, is_ahead: false, all_frames: false }
+        LogReader {
+            next: from,
+            epoch,
+            generation: None,
+            set: Vec::new(),
+            current: None,
+            is_ahead: false,
+            all_frames: false,
+            opened: None,
+        }
     }
 
     /// A reader that is handed control frames and holes too.
@@ -144,21 +108,31 @@ impl LogReader {
                 Advance::Again => {}
             }
         };
-        let current = self.current.as_ref().expect("advance found a frame in it");
-        match current.verified(position, length).and_then(|bytes| frame::verified(bytes, position)) {
-            Some(frame) => Ok(Step::Frame { frame, from, until }),
-            None => Err(Error::Damaged {
-                path: log.path().to_owned(),
-                position,
-                what: "the frame changed while it was read".to_owned(),
-            }),
+        let LogReader { current, opened, .. } = self;
+        let current = current.as_ref().expect("advance found a frame in it");
+        let Some(frame) = current.verified(position, length).and_then(|bytes| frame::verified(bytes, position)) else {
+            let what = "the frame changed while it was read".to_owned();
+            return Err(Error::Damaged { path: log.path().to_owned(), position, what });
+        };
+        if frame.header.kind != FrameKind::Records || (from <= frame.header.base && until >= frame.header.end()) {
+            return Ok(Step::Frame { frame, from, until });
         }
+        *opened = OpenedFrame::go_to(opened.take(), current.segment.salt, &frame, from);
+        let frame = match opened {
+            Some(opened) => opened.apply(frame),
+            None => frame,
+        };
+        Ok(Step::Frame { frame, from, until })
     }
 
     /// The frame that the last step handed out, at `position`, as long as no other step was made.
     pub fn again(&self, position: u64, length: u32) -> Option<Frame<'_>> {
-        let bytes = self.current.as_ref()?.verified(position, u64::from(length))?;
-        frame::verified(bytes, position)
+        let current = self.current.as_ref()?;
+        let frame = frame::verified(current.verified(position, u64::from(length))?, position)?;
+        Some(match &self.opened {
+            Some(opened) if opened.is_at(current.segment.salt, position) => opened.apply(frame),
+            _ => frame,
+        })
     }
 
     fn advance(&mut self, log: &Log, until: Offset) -> Result<Advance> {
@@ -174,6 +148,25 @@ impl LogReader {
         if self.next >= until {
             return Ok(Advance::CaughtUp);
         }
+        let mut stop = until;
+        if !self.all_frames
+            && let Some(deleted) = log.deletions()?
+        {
+            if deleted.epoch() != self.epoch {
+                return Ok(Advance::Again);
+            }
+            let from = self.next;
+            let live = deleted.next_live(from).min(until);
+            if live > from {
+                if live.since(from) >= FAR {
+                    self.seek(live)
+                } else {
+                    self.next = live
+                }
+                return Ok(Advance::Gap(LogGap { from, until: live, reason: GapReason::Deleted }));
+            }
+            stop = deleted.next_deleted(from).map_or(until, |deleted| deleted.min(until));
+        }
         self.refresh(log)?;
         if self.current.is_none() {
             match self.locate(log, self.next)? {
@@ -183,10 +176,11 @@ impl LogReader {
                 Err(gap) => return Ok(self.pass(gap, until)),
             }
         }
-        self.frame_at(log, until)
+        self.frame_at(log, until, stop)
     }
 
-    fn frame_at(&mut self, log: &Log, until: Offset) -> Result<Advance> {
+    /// Hands out what there is up to `until`, records up to `stop`.
+    fn frame_at(&mut self, log: &Log, until: Offset, stop: Offset) -> Result<Advance> {
         let current = self.current.as_mut().expect("the caller located it");
         let (position, expected) = (current.position, current.expected);
         let header = match current.look(until)? {
@@ -202,6 +196,7 @@ impl LogReader {
             Look::End => return self.next_segment(log, until),
         };
         let (from, end, length) = (self.next, header.end(), u64::from(header.length));
+        let until = if header.kind == FrameKind::Records { stop } else { until };
         if end <= until {
             current.position += length;
             current.expected = end;
@@ -226,7 +221,7 @@ impl LogReader {
                 self.next = end.min(until);
                 Ok(Advance::Gap(LogGap { from, until: self.next, reason: GapReason::GivenUp }))
             }
-            FrameKind::Mark | FrameKind::LogStart => Ok(Advance::Again),
+            FrameKind::Mark | FrameKind::LogStart | FrameKind::Counters => Ok(Advance::Again),
         }
     }
 
@@ -451,15 +446,6 @@ fn skip_towards(log: &Log, window: &mut Window, offset: Offset) -> Result<()> {
         }
     }
     Ok(())
-}
-
-impl LogGap {
-    fn into_error(self, log: &Log) -> Error {
-        match self.reason {
-            GapReason::Damaged { path, position, what } => Error::Damaged { path, position, what },
-            _ => Error::Damaged { path: log.path().to_owned(), position: 0, what: "records are missing".to_owned() },
-        }
-    }
 }
 
 /// The salt of a segment whose header is damaged: its successor and the page know it too.

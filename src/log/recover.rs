@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use super::deletions::DELETED;
 use super::head::{Head, Setup};
 use super::index::{self, IndexEntry};
 use super::open::Opening;
@@ -53,7 +54,8 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
     for base in dropped.into_iter().rev() {
         set_aside(dir, base)?;
     }
-    let (slot, epoch, rolled) = settle(dir, &survey, opening)?;
+    let has_deletions = dir.stat(DELETED)?.is_some();
+    let (slot, epoch, rolled) = settle(dir, &survey, opening, has_deletions)?;
     let mut durable = survey.durable;
     if !survey.same_boot {
         dir.sync()?;
@@ -63,7 +65,7 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
         durable = survey.end;
     }
     let incarnation = survey.incarnation_or(opening);
-    let setup = Setup { incarnation, slot, durable, log_start: survey.log_start, epoch, poisoned };
+    let setup = Setup { incarnation, slot, durable, log_start: survey.log_start, epoch, poisoned, has_deletions };
     head.set_up(&setup, dir.boot());
     let recovered = Recovered { end: survey.end, bytes_torn: survey.torn_bytes, places_damaged: survey.damaged, rolled };
     if recovered.bytes_torn > 0 || recovered.places_damaged > 0 {
@@ -141,10 +143,11 @@ fn replace(dir: &Dir, header: SegmentHeader) -> Result<Segment> {
 
 /// Chooses the segment to go on with: the last one, if nothing can have been lost, or a new one in a
 /// new epoch.
-fn settle(dir: &Dir, survey: &Survey, opening: &Opening) -> Result<(Slot, Epoch, bool)> {
+fn settle(dir: &Dir, survey: &Survey, opening: &Opening, has_deletions: bool) -> Result<(Slot, Epoch, bool)> {
     // Readers of a topic that shows only what is durable cannot have seen what a power cut took; of
-    // others they can, and the offsets must not be used again in the same epoch.
-    let is_lossless = survey.same_boot || opening.options.read_durable;
+    // others they can, and the offsets must not be used again in the same epoch. Nor may they where
+    // records are deleted, whatever the topic's settings were then.
+    let is_lossless = survey.same_boot || (opening.options.read_durable && !has_deletions);
     if let Some(last) = &survey.last
         && last.is_clean
         && is_lossless
@@ -176,7 +179,6 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening) -> Result<(Slot, Epoch,
         log_start: survey.log_start,
         last_id: survey.last_id,
         entries_added: survey.entries_added,
-        max_deleted_id: survey.max_deleted_id,
         durable: survey.durable,
         created: opening.clock.now(),
     };
@@ -186,11 +188,15 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening) -> Result<(Slot, Epoch,
         replace(dir, header)?
     } else {
         let segment = Segment::create(dir, header)?;
-        if !survey.same_boot {
+        if !survey.same_boot || has_deletions {
             segment.file.sync()?;
         }
         segment
     };
+    if has_deletions {
+        // Its epoch must not be given out again after a power cut.
+        dir.sync()?;
+    }
     let last = LastSegment {
         base: segment.base,
         salt: segment.salt,
@@ -222,7 +228,6 @@ fn slot_of(survey: &Survey, last: &LastSegment, file: &File, index: &[IndexEntry
         active_created: last.created,
         last_id: survey.last_id,
         entries_added: survey.entries_added,
-        max_deleted_id: survey.max_deleted_id,
         index_bytes: (index.len() * index::ENTRY_BYTES) as u64,
         indexed: index.last().map_or(HEADER_BYTES as u64, |entry| entry.position),
     }

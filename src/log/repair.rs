@@ -25,7 +25,6 @@ use crate::job::Job;
 struct Rewritten {
     end: Offset,
     end_position: u64,
-    entries_lost: u64,
 }
 
 impl Log {
@@ -85,7 +84,6 @@ impl Log {
             log_start: head.log_start(),
             last_id: slot.last_id,
             entries_added: slot.entries_added - slot.log_end.since(durable).min(slot.entries_added),
-            max_deleted_id: slot.max_deleted_id,
             durable,
             created: self.clock.now(),
         };
@@ -116,9 +114,10 @@ impl Log {
             }
         };
         self.dir.rename(name.as_bytes(), &self.dir, file_name(durable).as_bytes())?;
+        // Each offset is counted once, though it may be used twice.
+        slot.entries_added -= slot.log_end.since(rewritten.end).min(slot.entries_added);
         slot.log_end = rewritten.end;
         slot.end_position = rewritten.end_position;
-        slot.entries_added -= rewritten.entries_lost.min(slot.entries_added);
         slot.active_base = durable;
         slot.active_inode = file.inode();
         slot.active_salt = header.salt;
@@ -201,7 +200,6 @@ fn copy_frames(log: &Log, file: &File, reader: &mut LogReader, salt: u32, range:
     let mut end = from;
     let mut position = HEADER_BYTES as u64;
     let mut bytes = Vec::new();
-    let mut entries = 0;
     loop {
         bytes.clear();
         match reader.step(log, until)? {
@@ -210,14 +208,11 @@ fn copy_frames(log: &Log, file: &File, reader: &mut LogReader, salt: u32, range:
             Step::Frame { frame, .. } if frame.header.base == end => {
                 frame.put_moved(&mut bytes, salt, position, from);
                 end = frame.header.end();
-                if frame.header.kind == FrameKind::Records {
-                    entries += u64::from(frame.header.count);
-                }
             }
             Step::Frame { .. } | Step::Gap(_) | Step::CaughtUp => break,
         }
         file.write_all_at(&[&bytes], position)?;
         position += bytes.len() as u64;
     }
-    Ok(Rewritten { end, end_position: position, entries_lost: until.since(from).saturating_sub(entries) })
+    Ok(Rewritten { end, end_position: position })
 }

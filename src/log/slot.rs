@@ -3,7 +3,7 @@
 use crate::ids::{Offset, RecordId, TimestampMs};
 
 /// So many numbers are in a slot; a checksum follows them.
-pub(super) const SLOT_NUMBERS: usize = 13;
+pub(super) const SLOT_NUMBERS: usize = 11;
 /// Index of the inode number: it has no part in the checksum, since the file itself tells.
 pub(super) const SLOT_INODE: usize = 3;
 
@@ -19,7 +19,6 @@ pub(super) struct Slot {
     pub(super) active_created: TimestampMs,
     pub(super) last_id: RecordId,
     pub(super) entries_added: u64,
-    pub(super) max_deleted_id: RecordId,
     /// Bytes of the active segment's index.
     pub(super) index_bytes: u64,
     /// The position of the last frame in the index.
@@ -38,8 +37,6 @@ impl Slot {
             self.last_id.ms,
             self.last_id.seq,
             self.entries_added,
-            self.max_deleted_id.ms,
-            self.max_deleted_id.seq,
             self.index_bytes,
             self.indexed,
         ]
@@ -55,9 +52,8 @@ impl Slot {
             active_created: TimestampMs(numbers[5]),
             last_id: RecordId { ms: numbers[6], seq: numbers[7] },
             entries_added: numbers[8],
-            max_deleted_id: RecordId { ms: numbers[9], seq: numbers[10] },
-            index_bytes: numbers[11],
-            indexed: numbers[12],
+            index_bytes: numbers[9],
+            indexed: numbers[10],
         }
     }
 }

@@ -31,7 +31,6 @@ pub(super) struct Survey {
     pub(super) last_id: RecordId,
     last_frame: Option<Place>,
     pub(super) entries_added: u64,
-    pub(super) max_deleted_id: RecordId,
     /// The last segment in force; none in an empty directory.
     pub(super) last: Option<LastSegment>,
     /// Segments that are not part of the log any more.
@@ -95,8 +94,16 @@ struct Progress {
     last_id: RecordId,
     /// Where the last frame with records lies, whose last ID has not been looked up yet.
     last_frame: Option<Place>,
-    entries_added: u64,
+    /// How many records had been added at an offset: each offset from there on is one more, also one
+    /// whose record is damaged.
+    added: (Offset, u64),
     log_start: Offset,
+}
+
+impl Progress {
+    fn entries_added(&self) -> u64 {
+        self.added.1 + self.end.since(self.added.0)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +165,6 @@ struct SurveyWalk {
     incarnation: Option<Incarnation>,
     evidence: Offset,
     epoch: Epoch,
-    max_deleted_id: RecordId,
     progress: Progress,
     breaks: Vec<Break>,
     /// Segments in force, in order: index in `bases`, and the segment as the last one.
@@ -205,12 +211,11 @@ impl SurveyWalk {
             incarnation,
             evidence,
             epoch: if last_header.is_some() { Epoch::default() } else { hint.epoch },
-            max_deleted_id: RecordId::ZERO,
             progress: Progress {
                 end: start,
                 last_id: RecordId::ZERO,
                 last_frame: None,
-                entries_added: 0,
+                added: (start, start.0),
                 log_start: hint.log_start,
             },
             breaks: Vec::new(),
@@ -260,10 +265,9 @@ impl SurveyWalk {
     fn take_header(&mut self, header: &SegmentHeader) {
         self.epoch = header.epoch;
         self.evidence = self.evidence.max(header.durable);
-        self.max_deleted_id = self.max_deleted_id.max(header.max_deleted_id);
         self.progress.log_start = self.progress.log_start.max(header.log_start);
         self.progress.last_id = self.progress.last_id.max(header.last_id);
-        self.progress.entries_added = self.progress.entries_added.max(header.entries_added);
+        self.progress.added = (header.base, header.entries_added);
     }
 
     fn frames(&mut self, index: usize, segment: &Segment, previous: Option<Previous>) -> Result<()> {
@@ -316,7 +320,10 @@ impl SurveyWalk {
         }
         self.evidence = self.evidence.max(header.durable);
         self.progress.end = header.end();
-        self.progress.entries_added += u64::from(header.count);
+        if let Some((last_id, entries_added)) = frame.counters() {
+            self.progress.added = (header.base, entries_added);
+            (self.progress.last_id, self.progress.last_frame) = (last_id, None);
+        }
         if let Some(start) = frame.log_start() {
             self.progress.log_start = self.progress.log_start.max(start);
         }
@@ -385,8 +392,7 @@ impl SurveyWalk {
             epoch: self.epoch,
             last_id: self.progress.last_id,
             last_frame: self.progress.last_frame,
-            entries_added: self.progress.entries_added,
-            max_deleted_id: self.max_deleted_id,
+            entries_added: self.progress.entries_added(),
             last,
             dropped: self.dropped,
             torn_bytes,

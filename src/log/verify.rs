@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use super::deletions::DELETED;
 use super::index::{self, IndexEntry};
 use super::segment::{self, Segment};
 use super::sweep::{self, Bounds, Contents, Link, Piece, Standing, Tip, said_by};
@@ -77,7 +78,7 @@ pub fn verify(log: &Log, job: &Job) -> (Verified, Result<()>) {
     let start = log.log_start();
     let (expected, last_id) = (start, RecordId::ZERO);
     let mut check = Check { log, job, tip, start, expected, last_id, report: Verified::default(), told: 0 };
-    let ended = check.all();
+    let ended = check.all().and_then(|()| check.deletions());
     (check.report, ended)
 }
 
@@ -113,6 +114,25 @@ impl Check<'_> {
         self.behind_the_end()?;
         self.foreign_files()?;
         if log.is_gone()? { Err(Error::TopicGone { path: log.path().to_owned() }) } else { Ok(()) }
+    }
+
+    /// The log of deletions. What is damaged in it before a whole set that can be read costs nothing.
+    fn deletions(&mut self) -> Result<()> {
+        let Some((log, whole)) = self.log.deletions_to_look_at()? else { return Ok(()) };
+        let (verified, ended) = verify(&log, self.job);
+        self.report.segments += verified.segments;
+        self.report.frames += verified.frames;
+        self.report.bytes += verified.bytes;
+        for mut finding in verified.findings {
+            if finding.severity == Severity::Damage {
+                let is_lost = finding.offsets.take().is_some_and(|(_, until)| whole.is_none_or(|whole| until > whole));
+                finding.severity = if is_lost { Severity::Damage } else { Severity::Note };
+                let then = if is_lost { "records that were deleted may be read again" } else { "no deletion is concerned" };
+                finding.what = format!("{}; {then}", finding.what);
+            }
+            self.report.findings.push(finding);
+        }
+        ended
     }
 
     fn behind_the_end(&mut self) -> Result<()> {
@@ -293,7 +313,7 @@ impl Check<'_> {
 /// somebody's who is at work.
 pub(super) fn is_own(name: &[u8]) -> bool {
     let is_index = name.strip_suffix(b".idx").is_some_and(|stem| base_of(&[stem, b".log"].concat()).is_some());
-    const NAMES: [&[u8]; 6] = [HEAD, b"topic.toml", b"groups", b"members", b"checkpoint-0", b"checkpoint-1"];
+    const NAMES: [&[u8]; 7] = [HEAD, DELETED, b"topic.toml", b"groups", b"members", b"checkpoint-0", b"checkpoint-1"];
     let is_named = NAMES.contains(&name);
     is_named || is_index || base_of(name).is_some() || name.starts_with(b".")
 }

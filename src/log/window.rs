@@ -2,8 +2,8 @@
 //! positioned reads where it is short. Each frame is copied before it is verified: a file that is cut
 //! or written over while its records are printed must not change what was found to be good.
 
-use super::read::{GapReason, LogGap};
 use super::segment::Segment;
+use super::step::{GapReason, LogGap};
 use super::walk::{Found, Walk};
 use crate::codec::FrameHeader;
 use crate::codec::frame::{self, HEADER_BYTES as FRAME_HEADER_BYTES, Parsed};
@@ -34,6 +34,8 @@ pub(super) struct Window {
     buffer_at: u64,
     /// Bytes of frames at or above this offset may not have been final when they were read.
     buffer_until: Offset,
+    /// The frame in the buffer that was verified last.
+    checked: Option<FrameHeader>,
     /// Where the unreadable rest of the segment begins, and why.
     pub(super) bad: Option<(u64, &'static str)>,
 }
@@ -57,6 +59,7 @@ impl Window {
             buffer: Vec::new(),
             buffer_at: 0,
             buffer_until: Offset::ZERO,
+            checked: None,
             bad: None,
         }
     }
@@ -77,6 +80,13 @@ impl Window {
         if self.limit.is_some_and(|limit| position >= limit) {
             return Ok(Look::End);
         }
+        // A frame that is handed out in pieces is verified once.
+        if let Some(header) = self.checked
+            && header.position == position
+            && self.expected < self.buffer_until
+        {
+            return Ok(Look::Frame(header));
+        }
         let mut need = FRAME_HEADER_BYTES as u64;
         loop {
             let bytes = self.bytes(position, need, until)?;
@@ -84,7 +94,11 @@ impl Window {
                 return Ok(Look::End);
             }
             match frame::parse(bytes, salt, position) {
-                Parsed::Frame(frame) => return Ok(Look::Frame(frame.header)),
+                Parsed::Frame(frame) => {
+                    let header = frame.header;
+                    self.checked = Some(header);
+                    return Ok(Look::Frame(header));
+                }
                 Parsed::Incomplete(whole) if whole as u64 > need && bytes.len() >= FRAME_HEADER_BYTES => need = whole as u64,
                 Parsed::Incomplete(_) => return Ok(Look::Bad("a frame is cut off")),
                 Parsed::Bad(why) => return Ok(Look::Bad(why)),
@@ -120,6 +134,7 @@ impl Window {
             map.populate(at, ahead);
             self.populated = at + ahead;
         }
+        self.checked = None;
         self.buffer.clear();
         self.buffer.extend_from_slice(&map[at..at + whole]);
         (self.buffer_at, self.buffer_until) = (position, until);
@@ -134,6 +149,7 @@ impl Window {
 
     fn read(&mut self, position: u64, need: u64, end: u64, until: Offset) -> Result<&[u8]> {
         let length = need.max(READ_BYTES).min(end.saturating_sub(position));
+        self.checked = None;
         self.buffer.resize(usize::try_from(length).expect("a frame fits into memory"), 0);
         let n = self.segment.file.read_at(&mut self.buffer, position)?;
         self.buffer.truncate(n);
@@ -159,6 +175,7 @@ impl Window {
         if self.position + 1 >= end {
             return Ok(None);
         }
+        self.checked = None;
         self.buffer.clear();
         let map = Map::new(&self.segment.file, end)?;
         let mut walk = Walk::new(&map, self.segment.salt, self.position, self.expected);

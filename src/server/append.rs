@@ -6,6 +6,9 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use tracing::warn;
+
+use super::cmd::xtrim::Trim;
 use super::commit;
 use super::output::Ticket;
 use super::refusal::{Answer, Refusal};
@@ -38,6 +41,8 @@ pub(super) struct Appender {
 pub(super) struct Batch {
     builder: BatchBuilder,
     ticket: Rc<Ticket>,
+    /// What to leave out of the topic once they are in it.
+    trim: Option<Trim>,
 }
 
 /// One record to append.
@@ -50,12 +55,25 @@ pub(super) struct NewRecord<'a> {
 impl Appender {
     /// Puts a record into the topic's batch; the ticket tells its ID once it is stored at the topic's
     /// level.
-    pub(super) fn add(&self, server: &Rc<Server>, entry: &Rc<Entry>, record: NewRecord<'_>) -> Answer<(Rc<Ticket>, u32)> {
+    pub(super) fn add(
+        &self,
+        server: &Rc<Server>,
+        entry: &Rc<Entry>,
+        record: NewRecord<'_>,
+        trim: Option<Trim>,
+    ) -> Answer<(Rc<Ticket>, u32)> {
         check_size(entry, record.fields)?;
+        if entry.batch.borrow().as_ref().is_some_and(|batch| batch.trim != trim) {
+            // One frame is trimmed once.
+            self.flush(server, entry);
+        }
         let mut slot = entry.batch.borrow_mut();
         let is_new = slot.is_none();
-        let batch = slot
-            .get_or_insert_with(|| Batch { builder: self.spare.borrow_mut().take().unwrap_or_default(), ticket: Ticket::new() });
+        let batch = slot.get_or_insert_with(|| Batch {
+            builder: self.spare.borrow_mut().take().unwrap_or_default(),
+            ticket: Ticket::new(),
+            trim,
+        });
         batch.builder.push(record.fields, record.null, None).map_err(Refusal::err)?;
         let added = (Rc::clone(&batch.ticket), batch.builder.len() - 1);
         let is_full = batch.builder.bytes() >= FRAME_BYTES_AIM;
@@ -84,14 +102,15 @@ impl Appender {
 
     /// Appends the topic's batch, if there is one.
     pub(super) fn flush(&self, server: &Rc<Server>, entry: &Rc<Entry>) {
-        let Some(Batch { mut builder, ticket }) = entry.batch.borrow_mut().take() else { return };
+        let Some(Batch { mut builder, ticket, trim }) = entry.batch.borrow_mut().take() else { return };
         self.batches.set(self.batches.get() + 1);
         match append_anywhere(server, entry, &builder) {
             Err(refusal) => ticket.resolve(Err(refusal)),
             Ok((entry, appended)) => {
                 Stats::add(&server.stats.records_added, u64::from(builder.len()));
                 ticket.set_first_id(appended.first_id);
-                written(server, &entry, appended, ticket);
+                self::trim(server, &entry, trim);
+                written_at(server, &entry, appended, &ticket, None);
             }
         }
         builder.clear();
@@ -115,6 +134,7 @@ impl Appender {
         Stats::add(&server.stats.records_added, 1);
         let ticket = Ticket::new();
         ticket.set_first_id(appended.first_id);
+        trim(server, entry, how.trim);
         written_at(server, entry, appended, &ticket, how.level);
         Ok((appended, ticket))
     }
@@ -141,6 +161,7 @@ pub(super) struct How {
     pub(super) id: Option<RecordId>,
     pub(super) expect: Option<Offset>,
     pub(super) level: Option<Durability>,
+    pub(super) trim: Option<Trim>,
 }
 
 fn check_size(entry: &Entry, fields: &[FieldRef<'_>]) -> Answer {
@@ -184,8 +205,13 @@ fn append_once(server: &Server, entry: &Entry, builder: &BatchBuilder, expect: O
     Ok(appended)
 }
 
-fn written(server: &Rc<Server>, entry: &Rc<Entry>, appended: Appended, ticket: Rc<Ticket>) {
-    written_at(server, entry, appended, &ticket, None);
+/// Leaves out what the topic is not to keep. The records are in it whatever comes of this.
+fn trim(server: &Server, entry: &Entry, trim: Option<Trim>) {
+    if let Some(trim) = trim
+        && let Err(refusal) = trim.run(entry, &server.job)
+    {
+        warn!(topic = %entry.name, why = refusal.as_str(), "the topic could not be trimmed after records were added");
+    }
 }
 
 /// Sees to it that what was appended comes to its level, and tells who waits for records.

@@ -7,53 +7,101 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::state::Server;
+use crate::log::Bell;
 
 /// How often topics are looked for that are not there yet.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A bell that nobody rings is looked at this often: who rang may have died before it woke anybody.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
-/// Tells that the bell was rung.
-#[derive(Debug, Default)]
-struct Rung {
-    notify: Notify,
+/// The thread that sleeps on the bell. While nobody waits for records it is parked: a bell that nobody
+/// sleeps on costs who rings it nothing.
+#[derive(Debug)]
+struct Ear {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    bell: Arc<Bell>,
+    rung: Notify,
+    listens: AtomicBool,
     is_over: AtomicBool,
 }
 
-/// The task that wakes clients whose topics were changed by other processes. Ends with the server.
+impl Ear {
+    fn new(bell: &Arc<Bell>) -> Ear {
+        let shared = Arc::new(Shared {
+            bell: Arc::clone(bell),
+            rung: Notify::new(),
+            listens: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+        });
+        let own = Arc::clone(&shared);
+        // Without a page or a thread topics are looked at now and then.
+        let thread =
+            bell.ensure().ok().and_then(|()| std::thread::Builder::new().name("bell".to_owned()).spawn(move || own.run()).ok());
+        Ear { shared, thread }
+    }
+
+    fn listen(&self, listens: bool) {
+        if self.shared.listens.swap(listens, Ordering::SeqCst) == listens {
+            return;
+        }
+        match &self.thread {
+            Some(thread) if listens => thread.thread().unpark(),
+            _ => self.shared.bell.wake(),
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            if !self.listens.load(Ordering::SeqCst) {
+                std::thread::park();
+                continue;
+            }
+            let word = self.bell.watch();
+            self.rung.notify_one();
+            self.bell.wait(word, SLEEP_MAX);
+        }
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.shared.bell.wake();
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+/// The task that wakes clients whose topics were changed by other processes.
 pub(super) async fn run(server: Rc<Server>) {
-    let bell = Arc::clone(server.store.bell());
-    let rung = Arc::new(Rung::default());
-    let _over = EndOnDrop(Arc::clone(&rung), Arc::clone(&bell));
-    let mut has_thread = false;
+    let ear = Ear::new(server.store.bell());
     let mut seen: HashMap<Box<[u8]>, u32> = HashMap::new();
     loop {
         if server.waiters.is_empty() {
+            ear.listen(false);
             seen.clear();
             server.waiters.came().await;
         }
-        if !has_thread && bell.ensure().is_ok() {
-            let (rung, bell) = (Arc::clone(&rung), Arc::clone(&bell));
-            let sleep = move || {
-                while !rung.is_over.load(Ordering::Relaxed) {
-                    let word = bell.watch();
-                    rung.notify.notify_one();
-                    bell.wait(word, SLEEP_MAX);
-                }
-            };
-            has_thread = std::thread::Builder::new().name("bell".to_owned()).spawn(sleep).is_ok();
-        }
+        ear.listen(true);
         let is_missing = wake_changed(&server, &mut seen);
-        let at_most = if is_missing || !has_thread { LOOK_EVERY } else { SLEEP_MAX };
-        let came = server.waiters.came();
+        let at_most = if is_missing || ear.thread.is_none() { LOOK_EVERY } else { SLEEP_MAX };
         tokio::select! {
-            () = rung.notify.notified() => {}
-            () = came => {}
+            () = ear.shared.rung.notified() => {}
+            () = server.waiters.came() => {}
             () = tokio::time::sleep(at_most) => {}
         }
     }
@@ -85,13 +133,4 @@ fn wake_changed(server: &Rc<Server>, seen: &mut HashMap<Box<[u8]>, u32>) -> bool
         }
     }
     is_missing
-}
-
-struct EndOnDrop(Arc<Rung>, Arc<crate::log::Bell>);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        self.0.is_over.store(true, Ordering::Relaxed);
-        self.1.wake();
-    }
 }

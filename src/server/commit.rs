@@ -15,9 +15,18 @@ use crate::ids::Place;
 use crate::job::Job;
 use crate::log::Log;
 
+/// What is to be made durable of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum What {
+    /// Its records.
+    Records,
+    /// Which of them are deleted.
+    Deletions,
+}
+
 /// Who waits for a sync, by the address of the log, which lives as long as they do.
 #[derive(Debug, Default)]
-pub(super) struct Commits(RefCell<HashMap<usize, Vec<Owed>>>);
+pub(super) struct Commits(RefCell<HashMap<(usize, What), Vec<Owed>>>);
 
 #[derive(Debug)]
 struct Owed {
@@ -36,20 +45,29 @@ impl Commits {
 
 /// Resolves the ticket once everything below `place` is durable, or cannot be.
 pub(super) fn owe(server: &Rc<Server>, log: &Arc<Log>, place: Place, ticket: &Rc<Ticket>, topic: Option<&Rc<Entry>>) {
+    owe_what(server, What::Records, log, place, ticket, topic);
+}
+
+/// The same for a place among the log's deletions.
+pub(super) fn owe_deletions(server: &Rc<Server>, log: &Arc<Log>, place: Place, ticket: &Rc<Ticket>) {
+    owe_what(server, What::Deletions, log, place, ticket, None);
+}
+
+fn owe_what(server: &Rc<Server>, what: What, log: &Arc<Log>, place: Place, ticket: &Rc<Ticket>, topic: Option<&Rc<Entry>>) {
     let owed = Owed { place, ticket: Rc::clone(ticket), topic: topic.cloned() };
-    let key = Arc::as_ptr(log) as usize;
+    let key = (Arc::as_ptr(log) as usize, what);
     let mut logs = server.commits.0.borrow_mut();
     if let Some(waiting) = logs.get_mut(&key) {
         waiting.push(owed);
         return;
     }
     logs.insert(key, vec![owed]);
-    tokio::task::spawn_local(lead(Rc::clone(server), Arc::clone(log)));
+    tokio::task::spawn_local(lead(Rc::clone(server), Arc::clone(log), what));
 }
 
 /// Syncs for all who wait, until nobody does. Those who come during a sync wait for the next.
-async fn lead(server: Rc<Server>, log: Arc<Log>) {
-    let key = Arc::as_ptr(&log) as usize;
+async fn lead(server: Rc<Server>, log: Arc<Log>, what: What) {
+    let key = (Arc::as_ptr(&log) as usize, what);
     loop {
         let waiting = {
             let mut logs = server.commits.0.borrow_mut();
@@ -71,8 +89,14 @@ async fn lead(server: Rc<Server>, log: Arc<Log>) {
         let began = Instant::now();
         let syncing = Arc::clone(&log);
         // Not the server's own job: what was accepted before it was asked to stop is finished.
-        let sync = move || places.into_iter().map(|place| (place, syncing.sync_to(place, &Job::new()))).collect::<Vec<_>>();
-        let outcomes = tokio::task::spawn_blocking(sync).await.unwrap_or_default();
+        let sync = move || {
+            let sync_one = |place| match what {
+                What::Records => syncing.sync_to(place, &Job::new()),
+                What::Deletions => syncing.sync_deleted(place, &Job::new()),
+            };
+            places.into_iter().map(|place| (place, sync_one(place))).collect::<Vec<_>>()
+        };
+        let outcomes = server.quick.run(sync).await.unwrap_or_default();
         server.stats.sync.note(began.elapsed());
         settle(&server, waiting, &outcomes);
     }

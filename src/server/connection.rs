@@ -301,9 +301,10 @@ impl Connection {
     fn end_waiting(&mut self, blocked: &Blocked) {
         self.limit = None;
         self.client.take_unblock();
-        self.client.facts.is_blocked.set(false);
-        let stats = &self.server.stats;
-        stats.blocked_clients.set(stats.blocked_clients.get().saturating_sub(1));
+        if self.client.facts.is_blocked.replace(false) {
+            let stats = &self.server.stats;
+            stats.blocked_clients.set(stats.blocked_clients.get().saturating_sub(1));
+        }
         self.server.waiters.remove(blocked.waiter, &blocked.command.keys());
     }
 

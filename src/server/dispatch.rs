@@ -120,9 +120,11 @@ pub(super) fn execute(server: &Rc<Server>, client: &Rc<Client>, session: &mut Se
         Ok(Done::Close) => session.is_closing = true,
         Ok(Done::Wait { command, limit }) => {
             let waiter = server.waiters.add(client, &command.keys());
+            if command.is_blocking() {
+                client.facts.is_blocked.set(true);
+                server.stats.blocked_clients.set(server.stats.blocked_clients.get() + 1);
+            }
             session.blocked = Some(Blocked { command, waiter, limit });
-            client.facts.is_blocked.set(true);
-            server.stats.blocked_clients.set(server.stats.blocked_clients.get() + 1);
             // It looks once more when its task is polled: something may have come meanwhile.
             client.wake();
         }

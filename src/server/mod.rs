@@ -30,7 +30,7 @@
 //! | `dispatch` | which command, and whether it may run now |
 //! | `cmd/` | the commands: a file for each family, one table |
 //! | `topics`, `groups` | topics in hand, and their groups |
-//! | `append`, `commit` | records of many clients as one frame; syncs for all who wait |
+//! | `append`, `commit`, `quick` | records of many clients as one frame; syncs for all who wait; their thread |
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
 //! | `reading` | records as replies |
@@ -48,6 +48,7 @@ mod hub;
 mod listen;
 mod options;
 mod output;
+mod quick;
 mod reading;
 mod refusal;
 mod session;

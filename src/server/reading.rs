@@ -59,7 +59,7 @@ pub(super) fn find(entry: &Entry, id: RecordId) -> Answer<Offset> {
     if id == RecordId::ZERO {
         return Ok(log.log_start());
     }
-    if id > log.last_id() {
+    if id > log.counters().last_id {
         return Ok(log.high_watermark());
     }
     if let Some(place) = entry.places.borrow().find(id)
@@ -121,6 +121,30 @@ pub(super) fn for_each(entry: &Rc<Entry>, from: Offset, mut each: impl FnMut(&Re
         }
     }
     *entry.reader.borrow_mut() = Some(reader);
+    Ok(())
+}
+
+/// Hands out a few records, of which the last one is the last that may be seen; nothing if there is none.
+pub(super) fn for_last(entry: &Rc<Entry>, mut each: impl FnMut(&Record<'_>)) -> Answer {
+    let (start, mut end) = (entry.log().log_start(), entry.log().high_watermark());
+    let mut stretch = BACKWARDS_MIN;
+    while end > start {
+        let from = Offset(end.0.saturating_sub(stretch)).max(start);
+        let mut found = false;
+        for_each(entry, from, |record| {
+            let is_within = record.offset < end;
+            if is_within {
+                found = true;
+                each(record);
+            }
+            is_within
+        })?;
+        if found {
+            break;
+        }
+        // They were deleted.
+        (end, stretch) = (from, stretch.saturating_mul(2));
+    }
     Ok(())
 }
 

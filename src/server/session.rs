@@ -75,6 +75,11 @@ pub(super) trait Waiting: std::fmt::Debug {
         None
     }
 
+    /// Whether it waits for others, as Redis's blocking commands do, and not for the disk.
+    fn is_blocking(&self) -> bool {
+        true
+    }
+
     /// Writes what is said when its time is over.
     fn give_up(&mut self, session: &mut Session) {
         session.output.reply().null_array();

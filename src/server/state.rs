@@ -8,6 +8,7 @@ use super::client::Clients;
 use super::commit::Commits;
 use super::hub::Hub;
 use super::options::ServeOptions;
+use super::quick::Quick;
 use super::stats::Stats;
 use super::topics::Topics;
 use super::waiters::Waiters;
@@ -27,6 +28,7 @@ pub(super) struct Server {
     pub(super) topics: Topics,
     pub(super) appender: Appender,
     pub(super) commits: Commits,
+    pub(super) quick: Quick,
     pub(super) waiters: Waiters,
     pub(super) hub: Hub,
     pub(super) clients: RefCell<Clients>,
@@ -72,6 +74,7 @@ impl Server {
             topics: Topics::new(files),
             appender: Appender::default(),
             commits: Commits::default(),
+            quick: Quick::start(),
             waiters: Waiters::default(),
             hub: Hub::new(options.slow_subscriber, options.limits.subscriber_bytes_max),
             clients: RefCell::default(),

@@ -12,7 +12,7 @@ use super::refusal::{Answer, Refusal};
 use super::state::Server;
 use crate::config::TopicSettings;
 use crate::error::Error;
-use crate::ids::{Epoch, Incarnation, Offset, TopicName};
+use crate::ids::{Epoch, Incarnation, Offset, RecordId, TopicName};
 use crate::log::{Log, LogReader, Mode};
 use crate::store::Topic;
 
@@ -57,7 +57,7 @@ pub(super) struct Version {
     epoch: Epoch,
     end: Offset,
     start: Offset,
-    deletions: u64,
+    deleted: (u64, RecordId),
     changes: u64,
 }
 
@@ -81,16 +81,17 @@ impl Entry {
         self.changes.set(self.changes.get() + 1);
     }
 
-    pub(super) fn version(&self) -> Version {
+    pub(super) fn version(&self) -> Answer<Version> {
         let log = self.log();
-        Version {
+        let deleted = log.deleted()?;
+        Ok(Version {
             incarnation: log.incarnation(),
             epoch: log.epoch(),
             end: log.log_end(),
             start: log.log_start(),
-            deletions: log.deletions_generation(),
+            deleted: (deleted.count(), deleted.greatest_id()),
             changes: self.changes.get(),
-        }
+        })
     }
 
     /// Whether only the table has it, and nothing in it is under way.

@@ -47,6 +47,8 @@ pub struct TopicFacts {
     pub log_start: Offset,
     /// Next offset to be assigned.
     pub log_end: Offset,
+    /// Records deleted one by one, from the log start to the log end.
+    pub deleted: u64,
     /// First offset that readers may not see.
     pub high_watermark: Offset,
     /// First offset not known to be on stable storage.
@@ -115,6 +117,14 @@ pub enum StrayKind {
 
 /// So old is what was left behind by somebody who is gone.
 const LEFT_BEHIND_MS: u64 = 86_400_000;
+
+impl TopicFacts {
+    /// How many records there are, from the log start to the log end: deleted ones do not count.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.log_end.since(self.log_start).saturating_sub(self.deleted)
+    }
+}
 
 impl Store {
     /// Opens a store for looking only: its `store.toml` may be missing or damaged.
@@ -263,6 +273,7 @@ impl Store {
         let topic = self.topic(name, Mode::Read, &Job::new())?;
         let (settings, overrides) = topic.settings()?;
         let log = topic.log();
+        let counters = log.counters();
         let (mut bytes, mut segments) = (0, 0);
         for entry in log.dir().list()? {
             bytes += log.dir().stat(&entry.name)?.map_or(0, |meta| meta.length);
@@ -274,11 +285,12 @@ impl Store {
             incarnation: log.incarnation(),
             log_start: log.log_start(),
             log_end: log.log_end(),
+            deleted: log.deleted()?.count(),
             high_watermark: log.high_watermark(),
             durable: log.durable(),
             epoch: log.epoch(),
-            last_id: log.last_id(),
-            entries_added: log.entries_added(),
+            last_id: counters.last_id,
+            entries_added: counters.entries_added,
             segments,
             bytes,
             poisoned: log.is_poisoned(),

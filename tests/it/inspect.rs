@@ -147,7 +147,7 @@ fn the_members_of_the_objects_are_those() {
     assert_eq!(
         json(&store, &["inspect", "topic", "a"]).trim_end(),
         [
-            r#"{"topic":"a","directory":"a","incarnation":"HEX","records":4,"log_start":0,"log_end":4,"high_watermark":4,"durable":4,"#,
+            r#"{"topic":"a","directory":"a","incarnation":"HEX","records":4,"deleted":0,"log_start":0,"log_end":4,"high_watermark":4,"durable":4,"#,
             r#""epoch":0,"last_id":"ID","last_time":"TIME","entries_added":4,"segments":1,"#,
             &format!(r#""bytes":{size},"poisoned":false,"unrecovered":false,"#),
             r#""durability":"async","flush-interval":"100ms","segment-bytes":"256MiB","segment-age":"7d","compression":"none","#,

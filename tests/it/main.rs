@@ -3,6 +3,7 @@
 mod bounds;
 mod consume;
 mod damage;
+mod deleted;
 mod dlq;
 mod fixture;
 mod generate;

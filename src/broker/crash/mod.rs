@@ -10,10 +10,12 @@
 //! | `kill` | all processes killed, at every change |
 //! | `faults` | every change failing |
 //! | `groups` | power cuts while a group works |
+//! | `deletions` | power cuts and kills while records are deleted |
 //! | `mend` | repairs of damage, cut short |
 //! | `model` | random work against a naive model |
 
 mod check;
+mod deletions;
 mod faults;
 mod groups;
 mod kill;

@@ -49,7 +49,7 @@ impl Finder {
         if let Some(offset) = self.known_offset(log, id) {
             return Ok(Some(offset));
         }
-        if id > log.last_id() {
+        if id > log.counters().last_id {
             return Ok(None);
         }
         let from = log.find(id)?;
@@ -83,7 +83,7 @@ impl SharedGroup<'_> {
         let log = self.log();
         match id {
             RecordId::ZERO => Ok(Offset::ZERO),
-            id if id > log.last_id() => Ok(log.log_end()),
+            id if id > log.counters().last_id => Ok(log.log_end()),
             id => match self.finder.known_offset(log, id) {
                 Some(offset) => Ok(offset),
                 None => log.find(id),

@@ -251,23 +251,20 @@ impl SharedGroup<'_> {
     /// What the topic has counted.
     pub fn numbers(&mut self) -> Result<Numbers> {
         let log = self.settler.group.topic.log();
-        let length = log.live_count();
-        let mut offset = log.log_start();
+        let (length, deleted, counters) = (log.live_count()?, log.deleted()?, log.counters());
+        let mut offset = deleted.next_live(log.log_start());
         let (end, mut first_id) = (log.high_watermark(), None);
-        while first_id.is_none() && offset < end && length > 0 {
+        while first_id.is_none() && offset < end {
             first_id = self.id_of(offset)?;
-            offset = offset.plus(1);
+            offset = deleted.next_live(offset.plus(1));
         }
-        let log = self.log();
-        // Nothing can be deleted by itself yet.
-        let max_deleted_id = RecordId::ZERO;
-        Ok(Numbers { entries_added: log.entries_added(), length, first_id, last_id: log.last_id(), max_deleted_id })
+        let (entries_added, last_id, max_deleted_id) = (counters.entries_added, counters.last_id, deleted.greatest_id());
+        Ok(Numbers { entries_added, length, first_id, last_id, max_deleted_id })
     }
 
     /// The same as far as a delivery has to know it: mostly one that was counted all along only goes on.
     fn numbers_for_take(&mut self, want: &Want<'_>) -> Result<Numbers> {
-        let is_whole = self.log().deletions_generation() == 0;
-        let is_known = is_whole && self.state().counters().entries_read.is_some() || want.count == 0;
+        let is_known = !self.log().has_deletions() && self.state().counters().entries_read.is_some() || want.count == 0;
         if is_known { Ok(Numbers::default()) } else { self.numbers() }
     }
 }

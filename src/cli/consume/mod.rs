@@ -17,7 +17,7 @@ use super::Result;
 use super::context::Context;
 use super::exit::{Exit, Failure, InTopic as _};
 use super::output::Output;
-use super::reading::say_gap;
+use super::reading::{Gaps, say_gap};
 use super::signals::Stop;
 use super::watch::pause;
 
@@ -50,6 +50,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
         lease: Duration::from_millis(settings.lease_ms),
         since: Instant::now(),
         dead: 0,
+        gaps: Gaps::default(),
         damaged: false,
     };
     let worked = if args.exec.is_empty() {
@@ -59,6 +60,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
     } else {
         work::run(&mut session, &args, stop)
     };
+    session.gaps.say_kept();
     let (dead, damaged) = (session.dead, session.damaged);
     // Also after an error: what is held goes to others at once.
     let left = consumer.leave().in_topic(&args.topic);
@@ -93,6 +95,7 @@ struct Session<'a> {
     /// Since when nothing came.
     since: Instant,
     dead: u64,
+    gaps: Gaps,
     damaged: bool,
 }
 
@@ -105,13 +108,15 @@ impl Session<'_> {
     /// Takes records, and keeps account of them.
     fn take(&mut self, count: usize, each: &mut dyn FnMut(&drave::engine::Delivery, &drave::codec::Record<'_>)) -> Result<usize> {
         let taken = self.consumer.take(count, self.no_ack, each).in_topic(self.topic)?;
-        for gap in &taken.gaps {
+        for gap in taken.gaps.iter().filter(|gap| !self.gaps.keep(self.topic, gap)) {
             self.damaged |= say_gap(self.topic, gap);
         }
         self.dead += taken.dead;
         if taken.count > 0 {
             self.since = Instant::now();
             self.left = self.left.map(|left| left.saturating_sub(taken.count as u64));
+        } else {
+            self.gaps.say_kept();
         }
         Ok(taken.count)
     }

@@ -56,14 +56,14 @@ enum What {
 
 /// All topics
 ///
-/// Columns: topic, records (from log start to log end), bytes (of all its files), segments, log_start (first offset kept), log_end (next offset to be
+/// Columns: topic, records (from log start to log end, without deleted ones), bytes (of all its files), segments, log_start (first offset kept), log_end (next offset to be
 /// assigned), durable (first offset not known to be on stable storage), last_time (of the last record ever), problem.
 #[derive(ClapArgs, Debug)]
 struct Topics {}
 
 /// All that is known of a topic
 ///
-/// Names: topic, directory, incarnation, records, log_start, log_end, high_watermark (first offset that readers may not see), durable, epoch,
+/// Names: topic, directory, incarnation, records, deleted (records deleted one by one), log_start, log_end, high_watermark (first offset that readers may not see), durable, epoch,
 /// last_id, last_time, entries_added, segments, bytes, poisoned (a sync failed, the next publish repairs that), unrecovered (the next publish
 /// looks for what a crash left), then the settings in force, as topic show lists them.
 #[derive(ClapArgs, Debug)]

@@ -78,6 +78,10 @@ fn tell(context: &Context, topic: &TopicName, mended: &Mended) {
     if !done.is_empty() {
         context.say(&format!("{topic}: {}", done.join(", ")));
     }
+    if mended.deletions_lost {
+        // Also under --quiet.
+        say(&format!("{topic}: a part of its deletions was lost; records that were deleted may be read again"));
+    }
     if mended.settings_lost {
         context.say(&format!("{topic}: its settings could not be read and are the store's defaults now"));
     }

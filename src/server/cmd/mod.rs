@@ -2,13 +2,18 @@
 //! commands has a file, whose functions read arguments, do what is asked and write the reply.
 
 mod connection;
+mod drave;
+mod offload;
 mod parse;
+mod references;
 mod xack;
 mod xadd;
+mod xdel;
 mod xgroup;
 mod xrange;
 mod xread;
 mod xreadgroup;
+pub(super) mod xtrim;
 
 use std::time::Instant;
 
@@ -156,6 +161,24 @@ fn help(call: &mut Call<'_>, name: &str, lines: &[&str]) -> Answer<Done> {
 
 /// Every command, sorted by name.
 pub(super) const COMMANDS: &[Spec] = &[
+    command(
+        "drave.offset",
+        4,
+        READ,
+        Keys::FIRST,
+        ("stream", "drave"),
+        "Returns the ID of the record at an offset, or the offset of the first record whose ID is not lower.",
+        drave::offset,
+    ),
+    command(
+        "drave.publish",
+        -4,
+        WRITE,
+        Keys::FIRST,
+        ("stream", "drave"),
+        "Appends a record: with a key, as a tombstone, at a certain offset only, at a higher level of durability.",
+        drave::publish,
+    ),
     command("echo", 2, FAST, Keys::NONE, ("connection", "1.0.0"), "Returns the given string.", connection::echo),
     command(
         "ping",
@@ -194,6 +217,24 @@ pub(super) const COMMANDS: &[Spec] = &[
         xadd::xadd,
     ),
     container("xgroup", ("stream", "5.0.0"), "A container for consumer groups commands.", xgroup::SUBCOMMANDS),
+    command(
+        "xdel",
+        -3,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Returns the number of messages after removing them from a stream.",
+        xdel::xdel,
+    ),
+    command(
+        "xdelex",
+        -5,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "8.2.0"),
+        "Deletes one or multiple entries from the stream.",
+        xdel::xdelex,
+    ),
     command(
         "xlen",
         2,
@@ -238,6 +279,24 @@ pub(super) const COMMANDS: &[Spec] = &[
         ("stream", "5.0.0"),
         "Returns the messages from a stream within a range of IDs in reverse order.",
         xrange::xrevrange,
+    ),
+    command(
+        "xsetid",
+        -3,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "An internal command for replicating stream values.",
+        xdel::xsetid,
+    ),
+    command(
+        "xtrim",
+        -4,
+        WRITE,
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Deletes messages from the beginning of a stream.",
+        xtrim::xtrim,
     ),
 ];
 

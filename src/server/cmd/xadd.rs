@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use super::references::References;
+use super::xtrim::Trim;
 use super::{Done, parse};
 use crate::codec::batch::FieldRef;
 use crate::ids::RecordId;
@@ -24,6 +26,8 @@ enum Wanted {
 #[derive(Debug)]
 struct Options {
     no_create: bool,
+    trim: Option<Trim>,
+    references: References,
     id: Wanted,
     /// Where the fields begin.
     fields_at: usize,
@@ -31,15 +35,23 @@ struct Options {
 
 fn options(args: &[&[u8]]) -> Answer<Options> {
     let mut at = 2;
-    let mut no_create = false;
+    let (mut no_create, mut trim, mut limit, mut references) = (false, None, None, References::Keep);
     while let Some(arg) = args.get(at) {
         if parse::is(arg, "nomkstream") {
             no_create = true;
+            at += 1;
+        } else if let Some(read) = Trim::read(args, &mut at, trim)? {
+            trim = Some(read);
+        } else if let Some(read) = Trim::read_limit(args, &mut at)? {
+            limit = Some(read);
+        } else if let Some(read) = References::read(arg) {
+            references = read;
             at += 1;
         } else {
             break;
         }
     }
+    let trim = Trim::limited(trim, limit)?;
     let id = match args.get(at) {
         Some(&b"*") => Wanted::Auto,
         Some(arg) => match parse::id_of_ms(arg) {
@@ -56,7 +68,7 @@ fn options(args: &[&[u8]]) -> Answer<Options> {
     if count == 0 || !count.is_multiple_of(2) {
         return Err(Refusal::wrong_arity("xadd"));
     }
-    Ok(Options { no_create, id, fields_at })
+    Ok(Options { no_create, trim, references, id, fields_at })
 }
 
 pub(super) fn xadd(call: &mut Call<'_>) -> Answer<Done> {
@@ -75,10 +87,11 @@ pub(super) fn xadd(call: &mut Call<'_>) -> Answer<Done> {
     };
     let fields: SmallVec<[FieldRef<'_>; 8]> =
         call.args[options.fields_at..].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    options.references.check(&entry)?;
     let record = NewRecord { fields: &fields, null: false };
     let appender = &call.server.appender;
     if options.id == Wanted::Auto {
-        let (ticket, index) = appender.add(call.server, &entry, record)?;
+        let (ticket, index) = appender.add(call.server, &entry, record, options.trim)?;
         call.session.output.owe_id(&ticket, index);
         return Ok(Done::Replied);
     }
@@ -88,7 +101,7 @@ pub(super) fn xadd(call: &mut Call<'_>) -> Answer<Done> {
         Wanted::Exactly(id) => id,
         Wanted::Auto => return Err(SYNTAX),
     };
-    let how = How { id: Some(id), ..How::default() };
+    let how = How { id: Some(id), trim: options.trim, ..How::default() };
     let (_, ticket) = appender.append_now(call.server, &entry, record, how)?;
     call.session.output.owe_id(&ticket, 0);
     Ok(Done::Replied)
@@ -96,7 +109,7 @@ pub(super) fn xadd(call: &mut Call<'_>) -> Answer<Done> {
 
 /// The next ID of the millisecond.
 fn next_in_ms(entry: &Rc<Entry>, ms: u64) -> Answer<RecordId> {
-    let last = entry.log().last_id();
+    let last = entry.log().counters().last_id;
     let too_low = || Refusal::text("ERR The ID specified in XADD is equal or smaller than the target stream top item");
     match ms.cmp(&last.ms) {
         std::cmp::Ordering::Less => Err(too_low()),

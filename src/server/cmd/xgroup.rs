@@ -118,7 +118,7 @@ enum Wanted {
 /// Where a group stands behind this ID.
 fn start(entry: &Entry, wanted: Wanted, entries_read: Option<u64>) -> Answer<Start> {
     let log = entry.log();
-    let (epoch, last) = (log.epoch(), log.last_id());
+    let (epoch, last) = (log.epoch(), log.counters().last_id);
     let last_id = match wanted {
         Wanted::Last => last,
         Wanted::Behind(id) => id,
@@ -127,7 +127,7 @@ fn start(entry: &Entry, wanted: Wanted, entries_read: Option<u64>) -> Answer<Sta
         Some(first) if last_id < last => reading::find(entry, first)?,
         _ => log.log_end(),
     };
-    let entries_read = entries_read.map(|read| read.min(log.entries_added()));
+    let entries_read = entries_read.map(|read| read.min(log.counters().entries_added));
     Ok(Start { place: Place { offset, epoch }, last_id, entries_read })
 }
 

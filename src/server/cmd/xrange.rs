@@ -7,7 +7,10 @@ use crate::server::reading;
 use crate::server::refusal::{Answer, Refusal, SYNTAX};
 
 pub(super) fn xlen(call: &mut Call<'_>) -> Answer<Done> {
-    let count = call.server.topics.find(call.server, call.arg(1))?.map_or(0, |entry| entry.log().live_count());
+    let count = match call.server.topics.find(call.server, call.arg(1))? {
+        Some(entry) => entry.log().live_count()?,
+        None => 0,
+    };
     call.reply().unsigned(count);
     Ok(Done::Replied)
 }

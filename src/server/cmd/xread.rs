@@ -132,7 +132,7 @@ pub(super) fn xread(call: &mut Call<'_>) -> Answer<Done> {
 /// `$` is what it is when the command comes.
 fn wanted(server: &Server, key: &[u8], id: &[u8]) -> Answer<Wanted> {
     let from = match id {
-        b"$" => From::Above(server.topics.find(server, key)?.map_or(RecordId::ZERO, |entry| entry.log().last_id())),
+        b"$" => From::Above(server.topics.find(server, key)?.map_or(RecordId::ZERO, |entry| entry.log().counters().last_id)),
         b"+" => From::Last,
         b">" => {
             let text = "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.";
