@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::append::Batch;
+use super::groups::Groups;
 use super::reading::Places;
 use super::refusal::{Answer, Refusal};
 use super::state::Server;
@@ -48,6 +49,7 @@ pub(super) struct Entry {
     /// A reader that nobody uses now, and where some IDs lie.
     pub(super) reader: RefCell<Option<LogReader>>,
     pub(super) places: RefCell<Places>,
+    pub(super) groups: Groups,
     /// Changes that the log's own numbers do not tell.
     changes: Cell<u64>,
     used: Cell<u64>,
@@ -237,6 +239,7 @@ impl Topics {
             batch: RefCell::default(),
             reader: RefCell::default(),
             places: RefCell::default(),
+            groups: Groups::default(),
             changes: Cell::default(),
             used: Cell::new(self.tick.get()),
             used_at: Cell::new(Instant::now()),

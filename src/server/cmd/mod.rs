@@ -10,10 +10,13 @@ mod object;
 mod offload;
 mod parse;
 mod references;
+mod xack;
 mod xadd;
 mod xdel;
+mod xgroup;
 mod xrange;
 mod xread;
+mod xreadgroup;
 pub(super) mod xtrim;
 
 use std::time::Instant;
@@ -66,6 +69,8 @@ pub(super) struct Keys(pub(super) i32, pub(super) i32, pub(super) i32);
 impl Keys {
     pub(super) const NONE: Keys = Keys(0, 0, 0);
     pub(super) const FIRST: Keys = Keys(1, 1, 1);
+    /// Of a subcommand.
+    pub(super) const SECOND: Keys = Keys(2, 2, 1);
     pub(super) const ALL: Keys = Keys(1, -1, 1);
 }
 
@@ -131,6 +136,31 @@ const fn command(
     run: Run,
 ) -> Spec {
     Spec { name, arity, flags, keys, group, since, summary, subcommands: &[], run }
+}
+
+/// A command that is nothing without a subcommand.
+const fn container(
+    name: &'static str,
+    (group, since): (&'static str, &'static str),
+    summary: &'static str,
+    subcommands: &'static [Spec],
+) -> Spec {
+    Spec { name, arity: -2, flags: Flags::NONE, keys: Keys::NONE, group, since, summary, subcommands, run: lacks_subcommand }
+}
+
+fn lacks_subcommand(call: &mut Call<'_>) -> Answer<Done> {
+    Err(Refusal::wrong_arity(&String::from_utf8_lossy(call.arg(0)).to_lowercase()))
+}
+
+/// Replies what a container's HELP says.
+fn help(call: &mut Call<'_>, name: &str, lines: &[&str]) -> Answer<Done> {
+    let reply = call.reply();
+    reply.array(lines.len() + 3);
+    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    lines.iter().for_each(|line| reply.simple(line));
+    reply.simple("HELP");
+    reply.simple("    Print this help.");
+    Ok(Done::Replied)
 }
 
 /// Every command, sorted by name.
@@ -347,6 +377,15 @@ pub(super) const COMMANDS: &[Spec] = &[
         keys::del,
     ),
     command(
+        "xack",
+        -4,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.",
+        xack::xack,
+    ),
+    command(
         "xadd",
         -5,
         WRITE.and(FAST).and(Flags::BATCHED),
@@ -355,6 +394,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         "Appends a new message to a stream. Creates the key if it doesn't exist.",
         xadd::xadd,
     ),
+    container("xgroup", ("stream", "5.0.0"), "A container for consumer groups commands.", xgroup::SUBCOMMANDS),
     command(
         "xdel",
         -3,
@@ -399,6 +439,15 @@ pub(super) const COMMANDS: &[Spec] = &[
         ("stream", "5.0.0"),
         "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.",
         xread::xread,
+    ),
+    command(
+        "xreadgroup",
+        -7,
+        WRITE.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS),
+        Keys::NONE,
+        ("stream", "5.0.0"),
+        "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise.",
+        xreadgroup::xreadgroup,
     ),
     command(
         "xrevrange",
