@@ -1,8 +1,11 @@
 //! The commands. One table is the only source for names, arity, flags, keys and docs; each family of
 //! commands has a file, whose functions read arguments, do what is asked and write the reply.
 
+mod client;
 mod connection;
 mod parse;
+mod pubsub;
+mod transaction;
 mod xadd;
 mod xrange;
 
@@ -85,6 +88,10 @@ impl Flags {
     pub(super) const BATCHED: Flags = Flags(1 << 9);
     /// Where its keys are follows from its other arguments.
     pub(super) const MOVABLE_KEYS: Flags = Flags(1 << 10);
+    /// EXEC does not run it.
+    pub(super) const NO_MULTI: Flags = Flags(1 << 11);
+    /// SLOWLOG does not show it: it has a password among its arguments, or others did its work.
+    pub(super) const UNLOGGED: Flags = Flags(1 << 12);
 
     /// Whether any of these is set.
     pub(super) fn has(self, other: Flags) -> bool {
@@ -107,8 +114,12 @@ impl std::ops::BitOr for Flags {
 const READ: Flags = Flags::READ;
 const WRITE: Flags = Flags::WRITE;
 const FAST: Flags = Flags::FAST;
-/// Of a connection's own business: before AUTH, in the middle of everything.
-const HANDSHAKE: Flags = FAST.and(Flags::NO_AUTH).and(Flags::UNQUEUED);
+/// Before AUTH.
+const HANDSHAKE: Flags = FAST.and(Flags::NO_AUTH);
+/// Never queued: it ends what is queued, or the connection, or says that it cannot be.
+const AT_ONCE: Flags = FAST.and(Flags::UNQUEUED);
+/// While a RESP2 client is subscribed.
+const LISTENING: Flags = Flags::PUBSUB.and(Flags::WHILE_SUBSCRIBED);
 
 /// A command without subcommands.
 const fn command(
@@ -123,19 +134,42 @@ const fn command(
     Spec { name, arity, flags, keys, group, since, summary, subcommands: &[], run }
 }
 
+/// A command that does nothing without one of its subcommands.
+const fn container(
+    name: &'static str,
+    (group, since): (&'static str, &'static str),
+    summary: &'static str,
+    subcommands: &'static [Spec],
+) -> Spec {
+    let run: Run = |call| Err(Refusal::wrong_arity(&String::from_utf8_lossy(call.arg(0)).to_lowercase()));
+    Spec { name, arity: -2, flags: Flags::NONE, keys: Keys::NONE, group, since, summary, subcommands, run }
+}
+
 /// Every command, sorted by name.
+#[rustfmt::skip] // A table: a line a command.
 pub(super) const COMMANDS: &[Spec] = &[
+    command("auth", -2, HANDSHAKE.and(Flags::UNLOGGED), Keys::NONE, ("connection", "1.0.0"), "Authenticates the connection.", connection::auth),
+    container("client", ("connection", "2.4.0"), "A container for client connection commands.", client::SUBCOMMANDS),
+    command("discard", 1, AT_ONCE, Keys::NONE, ("transactions", "2.0.0"), "Discards a transaction.", transaction::discard),
     command("echo", 2, FAST, Keys::NONE, ("connection", "1.0.0"), "Returns the given string.", connection::echo),
-    command(
-        "ping",
-        -1,
-        FAST.and(Flags::WHILE_SUBSCRIBED),
-        Keys::NONE,
-        ("connection", "1.0.0"),
-        "Returns the server's liveliness response.",
-        connection::ping,
-    ),
-    command("quit", -1, HANDSHAKE.and(Flags::WHILE_SUBSCRIBED), Keys::NONE, ("connection", "1.0.0"), "Closes the connection.", connection::quit),
+    command("exec", 1, Flags::UNQUEUED.and(Flags::UNLOGGED), Keys::NONE, ("transactions", "1.2.0"), "Executes all commands in a transaction.", transaction::exec),
+    command("hello", -1, HANDSHAKE.and(Flags::UNLOGGED), Keys::NONE, ("connection", "6.0.0"), "Handshakes with the server.", connection::hello),
+    command("multi", 1, AT_ONCE, Keys::NONE, ("transactions", "1.2.0"), "Starts a transaction.", transaction::multi),
+    command("ping", -1, FAST.and(Flags::WHILE_SUBSCRIBED), Keys::NONE, ("connection", "1.0.0"), "Returns the server's liveliness response.", connection::ping),
+    command("psubscribe", -2, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Listens for messages published to channels that match one or more patterns.", pubsub::psubscribe),
+    command("publish", 3, FAST.and(Flags::PUBSUB), Keys::NONE, ("pubsub", "2.0.0"), "Posts a message to a channel.", pubsub::publish),
+    container("pubsub", ("pubsub", "2.8.0"), "A container for Pub/Sub commands.", pubsub::SUBCOMMANDS),
+    command("punsubscribe", -1, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Stops listening to messages published to channels that match one or more patterns.", pubsub::punsubscribe),
+    command("quit", -1, HANDSHAKE.and(AT_ONCE).and(Flags::WHILE_SUBSCRIBED), Keys::NONE, ("connection", "1.0.0"), "Closes the connection.", connection::quit),
+    command("reset", 1, HANDSHAKE.and(AT_ONCE).and(Flags::WHILE_SUBSCRIBED), Keys::NONE, ("connection", "6.2.0"), "Resets the connection.", connection::reset),
+    command("select", 2, FAST, Keys::NONE, ("connection", "1.0.0"), "Changes the selected database.", connection::select),
+    command("spublish", 3, FAST.and(Flags::PUBSUB), Keys::FIRST, ("pubsub", "7.0.0"), "Posts a message to a shard channel.", pubsub::spublish),
+    command("ssubscribe", -2, LISTENING, Keys::ALL, ("pubsub", "7.0.0"), "Listens for messages published to shard channels.", pubsub::ssubscribe),
+    command("subscribe", -2, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Listens for messages published to channels.", pubsub::subscribe),
+    command("sunsubscribe", -1, LISTENING, Keys::ALL, ("pubsub", "7.0.0"), "Stops listening to messages posted to shard channels.", pubsub::sunsubscribe),
+    command("unsubscribe", -1, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Stops listening to messages posted to channels.", pubsub::unsubscribe),
+    command("unwatch", 1, FAST, Keys::NONE, ("transactions", "2.2.0"), "Forgets about watched keys of a transaction.", transaction::unwatch),
+    command("watch", -2, AT_ONCE, Keys::ALL, ("transactions", "2.2.0"), "Monitors changes to keys to determine the execution of a transaction.", transaction::watch),
     command("xadd", -5, WRITE.and(FAST).and(Flags::BATCHED), Keys::FIRST, ("stream", "5.0.0"), "Appends a new message to a stream. Creates the key if it doesn't exist.", xadd::xadd),
     command("xlen", 2, READ.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Return the number of messages in a stream.", xrange::xlen),
     command("xrange", -4, READ, Keys::FIRST, ("stream", "5.0.0"), "Returns the messages from a stream within a range of IDs.", xrange::xrange),
@@ -165,6 +199,26 @@ fn find_name(table: &'static [Spec], name: &[u8], prefix: usize) -> Option<&'sta
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
     table.binary_search_by(|spec| spec.name.as_bytes()[prefix..].cmp(lower)).ok().map(|index| &table[index])
+}
+
+/// `X HELP`: what its subcommands do, a line each and one for its words, as people read it.
+fn help(call: &mut Call<'_>) -> Answer<Done> {
+    let container = find_name(COMMANDS, call.arg(0), 0).ok_or_else(|| unknown(call.args))?;
+    let title = container.name.to_uppercase();
+    let reply = call.reply();
+    reply.array(1 + container.subcommands.len() * 2);
+    reply.simple(&format!("{title} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for spec in container.subcommands {
+        reply.simple(&spec.name[container.name.len() + 1..].to_uppercase());
+        reply.simple(&format!("    {}", spec.summary));
+    }
+    Ok(Done::Replied)
+}
+
+/// A subcommand that exists, with words that it does not take.
+fn unknown_form(container: &str, subcommand: &[u8]) -> Refusal {
+    let shown = String::from_utf8_lossy(subcommand.get(..128).unwrap_or(subcommand));
+    Refusal::err(format_args!("unknown subcommand or wrong number of arguments for '{shown}'. Try {container} HELP."))
 }
 
 /// As Redis words it: some clients match on it.
