@@ -2,7 +2,7 @@
 
 use super::{Done, Flags, Keys, Spec, command};
 use crate::server::dispatch::Call;
-use crate::server::refusal::{Answer, Refusal};
+use crate::server::refusal::Answer;
 
 /// What is in batches is in the logs first.
 const FLAGS: Flags = Flags::ADMIN.and(Flags::WRITE);
@@ -11,11 +11,6 @@ pub(super) const SUBCOMMANDS: &[Spec] = &[
     command("debug|loadaof", 2, FLAGS, Keys::NONE, ("server", "1.0.0"), "Closes all topics and reads them again.", reload),
     command("debug|reload", -2, FLAGS, Keys::NONE, ("server", "1.0.0"), "Closes all topics and reads them again.", reload),
 ];
-
-/// DEBUG alone never comes here: its arity wants a subcommand.
-pub(super) fn debug(_: &mut Call<'_>) -> Answer<Done> {
-    Err(Refusal::wrong_arity("debug"))
-}
 
 /// DEBUG LOADAOF and DEBUG RELOAD: lets go of all topics in hand and opens those again that are there.
 pub(super) fn reload(call: &mut Call<'_>) -> Answer<Done> {

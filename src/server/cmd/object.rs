@@ -5,12 +5,19 @@ use crate::codec::resp::Reply;
 use crate::server::dispatch::Call;
 use crate::server::refusal::{Answer, Refusal};
 
-const SECOND: Keys = Keys(2, 2, 1);
 const GROUP: &str = "generic";
 
 pub(super) const SUBCOMMANDS: &[Spec] = &[
-    command("object|encoding", 3, READ, SECOND, (GROUP, "2.2.3"), "Returns the internal encoding of a key.", encoding),
-    command("object|freq", 3, READ, SECOND, (GROUP, "4.0.0"), "Returns the logarithmic access frequency counter of a key.", freq),
+    command("object|encoding", 3, READ, Keys::SECOND, (GROUP, "2.2.3"), "Returns the internal encoding of a key.", encoding),
+    command(
+        "object|freq",
+        3,
+        READ,
+        Keys::SECOND,
+        (GROUP, "4.0.0"),
+        "Returns the logarithmic access frequency counter of a key.",
+        freq,
+    ),
     command(
         "object|help",
         2,
@@ -20,8 +27,24 @@ pub(super) const SUBCOMMANDS: &[Spec] = &[
         "Returns helpful text about the different subcommands.",
         help,
     ),
-    command("object|idletime", 3, READ, SECOND, (GROUP, "2.2.3"), "Returns the time since the last access to a key.", idletime),
-    command("object|refcount", 3, READ, SECOND, (GROUP, "2.2.3"), "Returns the reference count of a value of a key.", refcount),
+    command(
+        "object|idletime",
+        3,
+        READ,
+        Keys::SECOND,
+        (GROUP, "2.2.3"),
+        "Returns the time since the last access to a key.",
+        idletime,
+    ),
+    command(
+        "object|refcount",
+        3,
+        READ,
+        Keys::SECOND,
+        (GROUP, "2.2.3"),
+        "Returns the reference count of a value of a key.",
+        refcount,
+    ),
 ];
 
 const HELP: [&str; 15] = [
@@ -42,7 +65,7 @@ const HELP: [&str; 15] = [
     "    Print this help.",
 ];
 
-pub(super) fn help(call: &mut Call<'_>) -> Answer<Done> {
+fn help(call: &mut Call<'_>) -> Answer<Done> {
     let reply = call.reply();
     reply.array(HELP.len());
     HELP.iter().for_each(|line| reply.simple(line));

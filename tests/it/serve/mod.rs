@@ -2,5 +2,7 @@
 
 mod groups;
 mod keys;
+mod pubsub;
 mod rig;
 mod streams;
+mod transactions;
