@@ -64,6 +64,9 @@ _drave() {
             drave__subcmd__generate,man)
                 cmd="drave__subcmd__generate__subcmd__man"
                 ;;
+            drave__subcmd__generate,systemd)
+                cmd="drave__subcmd__generate__subcmd__systemd"
+                ;;
             drave__subcmd__group,ack)
                 cmd="drave__subcmd__group__subcmd__ack"
                 ;;
@@ -491,7 +494,7 @@ _drave() {
             return 0
             ;;
         drave__subcmd__generate)
-            opts="-s -q -v -h --store --quiet --verbose --color --timeout --unsafe-fs --help man completions"
+            opts="-s -q -v -h --store --quiet --verbose --color --timeout --unsafe-fs --help man completions systemd"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -551,6 +554,36 @@ _drave() {
             return 0
             ;;
         drave__subcmd__generate__subcmd__man)
+            opts="-s -q -v -h --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        drave__subcmd__generate__subcmd__systemd)
             opts="-s -q -v -h --store --quiet --verbose --color --timeout --unsafe-fs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -726,6 +726,7 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand --help 'Print help'
             cand man 'Man pages: the main page on stdout, or with DIR the pages of all commands, as files in there'
             cand completions 'Completions for a shell, on stdout'
+            cand systemd 'A unit for systemd that runs `drave serve`, on stdout'
         }
         &'drave;generate;man'= {
             cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
@@ -752,6 +753,19 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand --unsafe-fs 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
             cand -h 'Print help'
             cand --help 'Print help'
+        }
+        &'drave;generate;systemd'= {
+            cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --store 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --color 'When to colour what is said on a terminal'
+            cand --timeout 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124'
+            cand -q 'Say nothing on stderr but errors'
+            cand --quiet 'Say nothing on stderr but errors'
+            cand -v 'Show the causes of an error; twice: a debug log on stderr'
+            cand --verbose 'Show the causes of an error; twice: a debug log on stderr'
+            cand --unsafe-fs 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
         }
     ]
     $completions[$command]

@@ -545,17 +545,18 @@ complete -c drave -n "__fish_drave_using_subcommand serve" -s q -l quiet -d 'Say
 complete -c drave -n "__fish_drave_using_subcommand serve" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand serve" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -s q -l quiet -d 'Say nothing on stderr but errors'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -s h -l help -d 'Print help'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -f -a "man" -d 'Man pages: the main page on stdout, or with DIR the pages of all commands, as files in there'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -f -a "completions" -d 'Completions for a shell, on stdout'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -f -a "man" -d 'Man pages: the main page on stdout, or with DIR the pages of all commands, as files in there'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -f -a "completions" -d 'Completions for a shell, on stdout'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -f -a "systemd" -d 'A unit for systemd that runs `drave serve`, on stdout'
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
@@ -574,3 +575,12 @@ complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_su
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'
