@@ -181,14 +181,16 @@ fn move_key(call: &mut Call<'_>, replace: bool, answer: fn(&mut Reply)) -> Answe
             Error::TimedOut => Refusal::text("BUSY somebody else has the locks of the topic; try again"),
             error => error.into(),
         })?;
-        let is_unwritten = server.expiry.is_unwritten(&entry);
+        let unwritten = server.expiry.is_unwritten(&entry).then(|| server.expiry.at(from.as_bytes()));
         for name in [from, &to] {
             server.topics.forget(name.as_bytes());
         }
         server.expiry.rename(from.as_bytes(), to.as_bytes());
-        if is_unwritten && let Some(renamed) = server.topics.find(server, to.as_bytes())? {
+        if let Some(at) = unwritten
+            && let Some(renamed) = server.topics.find(server, to.as_bytes())?
+        {
             // Who was to write it does not find the topic any more.
-            server.expiry.set(&renamed, server.expiry.at(to.as_bytes()));
+            server.expiry.set(&renamed, at);
         }
         for name in [from, &to] {
             server.waiters.wake(name.as_bytes());
