@@ -26,7 +26,6 @@ async function groups() {
   for (const [, entries] of topics(await client.xreadgroup('GROUP', 'kitchen', 'ann', 'COUNT', 10, 'STREAMS', 'orders', '>'))) {
     for (const [id, flat] of entries) console.log('work', fields(flat).what, await client.xack('orders', 'kitchen', id));
   }
-  console.log('pending', (await client.xpending('orders', 'kitchen'))[0]);
 }
 
 async function channels() {

@@ -26,7 +26,6 @@ async function groups() {
   for (const { messages } of await client.xReadGroup('kitchen', 'ann', { key: 'orders', id: '>' }, { COUNT: 10 })) {
     for (const { id, message } of messages) console.log('work', message.what, await client.xAck('orders', 'kitchen', id));
   }
-  console.log('pending', (await client.xPending('orders', 'kitchen')).pending);
 }
 
 async function channels() {

@@ -35,7 +35,6 @@ def groups(client):
     for _, entries in batch:
         for id, fields in entries:
             print("work", fields["what"], client.xack("orders", "kitchen", id))
-    print("pending", client.xpending("orders", "kitchen")["pending"])
 
 
 def channels(client):

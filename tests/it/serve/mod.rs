@@ -1,5 +1,6 @@
 //! `drave serve`, tried by a client that knows nothing of it.
 
+mod clients;
 mod groups;
 mod keys;
 mod pubsub;
