@@ -35,33 +35,6 @@ impl Log {
     pub fn find(&self, id: RecordId) -> Result<Offset> {
         LogReader::new(self.log_start(), self.epoch()).find(self, id)
     }
-
-    /// The last segment before which all IDs are below `id`; none if the log has no segments. Those
-    /// whose header cannot be read, and foreign ones, tell nothing and are passed.
-    fn segment_before(&self, id: RecordId) -> Result<Option<Offset>> {
-        let set = segment::list(&self.dir)?;
-        let own = |index: usize| -> Result<Option<RecordId>> {
-            let header = segment::header_of(&self.dir, set[index])?;
-            Ok(header.filter(|header| header.incarnation == self.incarnation()).map(|header| header.last_id))
-        };
-        let (mut best, mut low, mut high) = (0, 0, set.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let mut told = (middle, None);
-            for index in (low..=middle).rev() {
-                told = (index, own(index)?);
-                if told.1.is_some() {
-                    break;
-                }
-            }
-            match told {
-                (index, Some(last_id)) if last_id < id => (best, low) = (index, middle + 1),
-                (index, Some(_)) => high = index,
-                (_, None) => low = middle + 1,
-            }
-        }
-        Ok(set.get(best).copied())
-    }
 }
 
 impl LogReader {
@@ -70,34 +43,73 @@ impl LogReader {
     pub fn find(&mut self, log: &Log, id: RecordId) -> Result<Offset> {
         let (start, end) = (log.log_start(), log.high_watermark());
         let epoch = log.epoch();
-        let Some(base) = log.segment_before(id)? else { return Ok(start.min(end)) };
+        let Some(base) = self.segment_before(log, id)? else { return Ok(start.min(end)) };
         let from = base.max(start);
-        let entry = index::before_id(self.index_of(log, base)?, id).next().filter(|entry| entry.base > from && entry.base < end);
+        let entry = self.entry_before(log, base, id)?.filter(|entry| entry.base > from && entry.base < end);
         // An index is a hint, and a wrong one may lead beyond the place.
-        let mut is_hinted = entry.is_some();
+        let is_hinted = entry.is_some();
         self.go_to(Place { offset: entry.map_or(from, |entry| entry.base), epoch });
-        let mut scratch = Vec::new();
-        let found = loop {
-            match self.step(log, end)? {
-                Step::CaughtUp if is_hinted => {}
-                Step::CaughtUp => break end,
-                Step::Gap(gap) if gap.reason == GapReason::Deleted => continue,
-                Step::Gap(_) if is_hinted => {}
-                Step::Gap(_) => continue,
-                Step::Frame { frame, .. } if is_hinted && frame.header.base_id > id => {}
-                Step::Frame { frame, from, until } => {
-                    is_hinted = false;
-                    let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
-                    if let Some(found) = records.flatten().find(|record| record.id >= id) {
-                        break found.offset;
-                    }
-                    continue;
-                }
+        let found = match self.find_from_here(log, id, end, is_hinted)? {
+            Some(found) => found,
+            None => {
+                *self = LogReader::new(from, epoch);
+                self.find_from_here(log, id, end, false)?.unwrap_or(end)
             }
-            is_hinted = false;
-            *self = LogReader::new(from, epoch);
         };
         self.go_to(Place { offset: found, epoch });
         Ok(found)
+    }
+
+    /// Goes from frame to frame until one begins beyond the ID, and looks into the one before. `None` =
+    /// this is no place to begin at.
+    fn find_from_here(&mut self, log: &Log, id: RecordId, end: Offset, mut is_hinted: bool) -> Result<Option<Offset>> {
+        // The frame that may hold it: its base, and the first of its offsets that was handed out.
+        let mut candidate: Option<(Offset, Offset)> = None;
+        loop {
+            match self.step(log, end)? {
+                Step::Gap(gap) if gap.reason == GapReason::Deleted => {}
+                Step::CaughtUp | Step::Gap(_) if is_hinted => return Ok(None),
+                Step::CaughtUp => break,
+                // What was read may be no more.
+                Step::Gap(gap) if gap.reason == GapReason::Rewound => candidate = None,
+                Step::Gap(_) => {}
+                Step::Frame { frame, from, .. } if frame.header.base_id > id => {
+                    if is_hinted {
+                        return Ok(None);
+                    }
+                    candidate.get_or_insert((frame.header.base, from));
+                    break;
+                }
+                Step::Frame { frame, from, .. } => {
+                    is_hinted = false;
+                    let base = frame.header.base;
+                    if candidate.is_none_or(|(known, _)| known != base) {
+                        candidate = Some((base, from));
+                    }
+                }
+            }
+        }
+        match candidate {
+            Some((_, from)) => self.first_from(log, from, id, end),
+            None => Ok(Some(end)),
+        }
+    }
+
+    /// The first offset at or after `from` whose record's ID is not below `id`.
+    fn first_from(&mut self, log: &Log, from: Offset, id: RecordId, end: Offset) -> Result<Option<Offset>> {
+        self.go_to(Place { offset: from, epoch: log.epoch() });
+        let mut scratch = Vec::new();
+        loop {
+            match self.step(log, end)? {
+                Step::CaughtUp => return Ok(Some(end)),
+                Step::Gap(_) => {}
+                Step::Frame { frame, from, until } => {
+                    let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
+                    if let Some(found) = records.flatten().find(|record| record.id >= id) {
+                        return Ok(Some(found.offset));
+                    }
+                }
+            }
+        }
     }
 }

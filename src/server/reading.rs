@@ -45,9 +45,8 @@ pub(super) fn put_entry(reply: &mut Reply, record: &Record<'_>) {
 /// The ID and the fields, for rows that have more.
 pub(super) fn put_row(reply: &mut Reply, record: &Record<'_>) {
     reply.id(record.id);
-    let fields = record.fields();
-    reply.array(fields.clone().count() * 2);
-    for (name, value) in fields {
+    reply.array(record.field_count() * 2);
+    for (name, value) in record.fields() {
         reply.bulk(name);
         reply.bulk(value);
     }
