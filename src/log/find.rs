@@ -113,3 +113,73 @@ impl LogReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::BatchBuilder;
+    use crate::codec::frame::Packed;
+    use crate::config::Compression;
+    use crate::ids::Epoch;
+    use crate::job::Job;
+    use crate::log::testing::{make, open_with};
+    use proptest::prelude::*;
+
+    /// Frames of records with these IDs, large enough that the index has entries.
+    fn fill(log: &Log, frames: &[Vec<RecordId>]) {
+        for ids in frames {
+            let mut batch = BatchBuilder::new();
+            for id in ids {
+                batch.push(&[(b"value", &[b'x'; 9_000])], false, Some(*id)).expect("rising");
+            }
+            let mut packed = Packed::records(&batch.batch(), Compression::None).expect("fits");
+            log.append(&mut packed, batch.batch().ids, None, &Job::new()).expect("appended");
+        }
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<Vec<RecordId>>> {
+        let record = (0u64..3, 1u64..4);
+        proptest::collection::vec(proptest::collection::vec(record, 1..12), 1..40).prop_map(|frames| {
+            let mut last = RecordId { ms: 10, seq: 0 };
+            let mut next = |(ms, seq)| {
+                last = if ms == 0 { RecordId { seq: last.seq + seq, ..last } } else { RecordId { ms: last.ms + ms, seq } };
+                last
+            };
+            frames.into_iter().map(|frame| frame.into_iter().map(&mut next).collect()).collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+        #[test]
+        fn an_id_is_found_by_new_readers_and_by_those_that_have_looked_before(
+            frames in frames(),
+            asked in proptest::collection::vec((5u64..100, 0u64..6), 1..60),
+            deleted in proptest::collection::btree_set(0u64..200, 0..60),
+            segment_bytes in prop_oneof![Just(1u64 << 19), Just(64u64 << 20)],
+        ) {
+            let place = tempfile::tempdir().expect("a directory");
+            let log = open_with(&make(place.path()), segment_bytes);
+            fill(&log, &frames);
+            let ids: Vec<RecordId> = frames.concat();
+            let offsets: Vec<Offset> = deleted.iter().map(|at| Offset(*at)).filter(|at| at.0 < ids.len() as u64).collect();
+            if let Some(last) = offsets.last() {
+                log.delete(&offsets, Epoch(0), ids[last.0 as usize], &Job::new()).expect("deleted");
+            }
+            let mut reader = LogReader::new(Offset::ZERO, log.epoch());
+            for (ms, seq) in asked {
+                let id = RecordId { ms, seq };
+                let live = |at: &usize| ids[*at] >= id && !deleted.contains(&(*at as u64));
+                let expected = (0..ids.len()).find(live).unwrap_or(ids.len()) as u64;
+                prop_assert_eq!(log.find(id).expect("found"), Offset(expected));
+                prop_assert_eq!(reader.find(&log, id).expect("found"), Offset(expected));
+                // And it reads on from there.
+                match reader.step(&log, log.log_end()).expect("read") {
+                    Step::Frame { from, .. } => prop_assert_eq!(from, Offset(expected)),
+                    Step::CaughtUp => prop_assert_eq!(expected, ids.len() as u64),
+                    Step::Gap(gap) => prop_assert!(false, "{gap:?}"),
+                }
+            }
+        }
+    }
+}
