@@ -1,6 +1,5 @@
 //! Finding places: where one kept from before lies now, and where an ID is.
 
-use super::index;
 use super::read::LogReader;
 use super::step::{GapReason, Step};
 use super::{Log, State, segment};

@@ -161,6 +161,6 @@ impl Stats {
         self.recent.borrow_mut().commands = 0;
         self.errors_by_kind.borrow_mut().clear();
         self.by_command.borrow_mut().clear();
-        [&self.append, &self.sync, &self.command].map(Latency::reset);
+        [&self.append, &self.sync, &self.command].into_iter().for_each(Latency::reset);
     }
 }
