@@ -52,7 +52,7 @@ fn deliver_and_ack(criterion: &mut Criterion) {
             bencher.iter(|| {
                 journal.clear();
                 let fresh = Fresh::Below { until: Offset(u64::MAX) };
-                let take = Take { consumer: ids[0], count: 100, no_ack: false, fresh };
+                let take = Take { consumer: ids[0], count: 100, no_ack: false, letters: true, fresh };
                 let taken = group::take(&state, &take, NOW);
                 commit(&mut state, &mut journal, &taken.events);
                 let receipts: Vec<Receipt> = taken.deliveries.iter().map(group::Delivery::receipt).collect();
@@ -70,7 +70,7 @@ fn deliver_and_ack(criterion: &mut Criterion) {
             let from = state.read_from(ids[0]).expect("it has all lanes");
             let records: Vec<(Offset, Lane)> = (from.0..from.0 + 100).map(|n| (Offset(n), Lane((n * 7 % 1024) as u16))).collect();
             let fresh = Fresh::Read { from, to: from.plus(100), records: &records };
-            let taken = group::take(&state, &Take { consumer: ids[0], count: 100, no_ack: false, fresh }, NOW);
+            let taken = group::take(&state, &Take { consumer: ids[0], count: 100, no_ack: false, letters: true, fresh }, NOW);
             commit(&mut state, &mut journal, &taken.events);
             let receipts: Vec<Receipt> = taken.deliveries.iter().map(group::Delivery::receipt).collect();
             let settled = group::ack(&state, &receipts, NOW);
@@ -126,7 +126,7 @@ fn memory(_: &mut Criterion) {
             let (from, to) = (Offset(n * 100), Offset(n * 100 + 100));
             let records: Vec<(Offset, Lane)> = (from.0..to.0).map(|n| (Offset(n), Lane((n * 7 % 1024) as u16))).collect();
             let fresh = Fresh::Read { from, to, records: &records };
-            let taken = group::take(&state, &Take { consumer: ids[0], count: 100, no_ack: false, fresh }, NOW);
+            let taken = group::take(&state, &Take { consumer: ids[0], count: 100, no_ack: false, letters: true, fresh }, NOW);
             taken.events.iter().for_each(|event| state.apply(event));
         }
         let pending = state.pending_count();

@@ -246,12 +246,17 @@ impl Journal {
 
     /// Writes a checkpoint if one is due, and lets go of what lies before the one before.
     pub fn keep_short(&mut self, job: &Job) -> Result<()> {
+        if self.is_checkpoint_due() { self.write_checkpoint(job) } else { Ok(()) }
+    }
+
+    /// Whether the journal has grown long since the newest checkpoint.
+    pub fn is_checkpoint_due(&mut self) -> bool {
         let start = self.log().log_start();
         if start > self.start {
             // Somebody else has written one.
             (self.bytes, self.start) = (0, start);
         }
-        if self.bytes < self.due_bytes { Ok(()) } else { self.write_checkpoint(job) }
+        self.bytes >= self.due_bytes
     }
 
     /// Writes a checkpoint, unless somebody else is at it or was since this process wrote one.

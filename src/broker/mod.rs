@@ -12,12 +12,14 @@ pub mod group;
 mod journal;
 mod members;
 mod publish;
+mod shared;
 
 pub use consume::{GroupMember, GroupSettler, Handed, Joining, OpenGroup, create_group};
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
 pub use journal::{Journal, mend_group, verify_group};
 pub use publish::{Level, TopicPublisher};
+pub use shared::{Before, Handout, Numbers, SharedGroup, Start, Want};
 
 #[cfg(test)]
 mod crash;

@@ -19,7 +19,7 @@ use std::num::NonZeroU32;
 
 use self::wire::{Reader, Writer};
 use super::Runs;
-use crate::ids::{ConsumerId, Epoch, Incarnation, Lane, Offset, Place, TimestampMs};
+use crate::ids::{ConsumerId, Epoch, Incarnation, Lane, Offset, Place, RecordId, TimestampMs};
 
 /// Who may get what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -222,6 +222,9 @@ pub enum GroupEvent {
     /// a crash took before it. What they said is void, also for those who know it, and what is leased
     /// is given back, uncounted. It stands alone in its batch, at `at`.
     Restarted { from: Offset, at: Place },
+    /// The group's place as Redis tells it: nothing up to this ID is new to it any more, and so many
+    /// records had been added up to there. Deliveries that tell no ID make it unknown.
+    Placed { last_id: RecordId, entries_read: Option<u64> },
 }
 
 /// Why bytes are not events.
@@ -285,6 +288,7 @@ impl GroupEvent {
             GroupEvent::Dropped { letters } => put.runs(letters),
             GroupEvent::LettersIn { topic } => put.incarnation(*topic),
             GroupEvent::Restarted { from, at } => put.number(from.0).number(at.offset.0).number(at.epoch.0),
+            GroupEvent::Placed { last_id, entries_read } => put.number(last_id.ms).number(last_id.seq).option(*entries_read),
         };
     }
 
@@ -313,6 +317,7 @@ impl GroupEvent {
             GroupEvent::Restarted { .. } => 21,
             GroupEvent::Dropped { .. } => 22,
             GroupEvent::LettersIn { .. } => 23,
+            GroupEvent::Placed { .. } => 24,
         }
     }
 
@@ -373,6 +378,10 @@ impl GroupEvent {
             }
             22 => GroupEvent::Dropped { letters: take.runs()? },
             23 => GroupEvent::LettersIn { topic: take.incarnation()? },
+            24 => {
+                let last_id = RecordId { ms: take.number()?, seq: take.number()? };
+                GroupEvent::Placed { last_id, entries_read: take.option()? }
+            }
             kind => return Err(BadEvent::UnknownKind(kind)),
         })
     }
@@ -479,6 +488,8 @@ mod tests {
             }),
             (offset(), any::<u64>()).prop_map(|(to, epoch)| GroupEvent::Clamped { to, epoch: Epoch(epoch) }),
             offset().prop_map(|below| GroupEvent::Expired { below }),
+            any::<(u64, u64, Option<u64>)>()
+                .prop_map(|(ms, seq, entries_read)| GroupEvent::Placed { last_id: RecordId { ms, seq }, entries_read }),
             (offset(), offset(), any::<u64>()).prop_map(|(from, offset, epoch)| {
                 let at = Place { offset, epoch: Epoch(epoch) };
                 GroupEvent::Restarted { from, at }
@@ -509,7 +520,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_group_decoder_panic(kind in 0u8..24, rest in any::<Vec<u8>>()) {
+        fn no_bytes_make_the_group_decoder_panic(kind in 0u8..26, rest in any::<Vec<u8>>()) {
             let bytes: Vec<u8> = [kind].into_iter().chain(rest).collect();
             let _ = GroupEvent::decode_batch(&bytes);
         }

@@ -46,6 +46,11 @@ impl Appender {
     pub(super) fn active(&self) -> Option<&Segment> {
         self.active.as_deref()
     }
+
+    /// Has the next append look whether the page is still at its path.
+    pub(super) fn forget_path(&mut self) {
+        self.looked = None;
+    }
 }
 
 /// What an append did.

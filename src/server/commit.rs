@@ -41,6 +41,11 @@ impl Commits {
     pub(super) fn is_idle(&self) -> bool {
         self.0.borrow().is_empty()
     }
+
+    /// Whether somebody waits for a sync of this log's records.
+    pub(super) fn is_under_way(&self, log: &Arc<Log>) -> bool {
+        self.0.borrow().contains_key(&(Arc::as_ptr(log) as usize, What::Records))
+    }
 }
 
 /// Resolves the ticket once everything below `place` is durable, or cannot be.

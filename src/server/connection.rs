@@ -116,6 +116,14 @@ impl Connection {
             if self.client.is_ending() {
                 self.stop();
             }
+            if self.session.blocked.is_some() && self.may_read() {
+                // Whoever has gone gets nothing any more: that is known before it is served.
+                match self.read(context) {
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    _ if self.is_over() => return Poll::Ready(()),
+                    _ => {}
+                }
+            }
             self.work_on_blocked(context);
             self.execute_input();
             match self.write(context) {

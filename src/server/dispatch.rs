@@ -6,9 +6,12 @@ use std::time::Instant;
 use super::client::Client;
 use super::cmd::{self, Done, Flags, Spec};
 use super::refusal::{Answer, Refusal};
-use super::session::{Blocked, Replies, Session};
+use super::session::{Blocked, Queued, Replies, Session};
 use super::state::Server;
 use crate::codec::resp::Protocol;
+
+/// What an argument of a queued command takes beside its bytes, about.
+const ARGUMENT_COST: usize = 32;
 
 /// What a command is called with.
 #[derive(Debug)]
@@ -24,6 +27,16 @@ impl<'a> Call<'a> {
     /// Where to write the reply.
     pub(super) fn reply(&mut self) -> &mut crate::codec::resp::Reply {
         self.session.output.reply()
+    }
+
+    /// Puts the messages that wait before what is written next: they belong to what is in force now.
+    /// Within EXEC they stay where they are.
+    pub(super) fn deliver_mail(&mut self) {
+        if !self.session.is_in_exec {
+            while let Some(message) = self.client.mailbox.take() {
+                self.session.output.push(|reply| reply.append(&message));
+            }
+        }
     }
 
     /// An argument; the arity has been checked.
@@ -59,7 +72,7 @@ fn run_or_queue(server: &Rc<Server>, client: &Rc<Client>, session: &mut Session,
     };
     client.facts.command.set(spec.name);
     if session.transaction.is_some() && !spec.flags.has(Flags::UNQUEUED) {
-        queue(client, session, args);
+        queue(server, client, session, spec, args);
         return;
     }
     execute(server, client, session, spec, args);
@@ -72,6 +85,8 @@ fn admit(server: &Server, session: &Session, args: &[&[u8]]) -> Answer<&'static 
     let fits = if spec.arity < 0 { args.len() >= arity } else { args.len() == arity };
     let refused = if !fits {
         Some(Refusal::wrong_arity(spec.name))
+    } else if session.transaction.is_some() && spec.flags.has(Flags::NO_MULTI) {
+        Some(Refusal::text("ERR Command not allowed inside a transaction"))
     } else if !session.is_authenticated && !spec.flags.has(Flags::NO_AUTH) {
         Some(Refusal::text("NOAUTH Authentication required."))
     } else if session.output.protocol() == Protocol::Resp2
@@ -94,12 +109,20 @@ fn admit(server: &Server, session: &Session, args: &[&[u8]]) -> Answer<&'static 
     }
 }
 
-fn queue(client: &Client, session: &mut Session, args: &[&[u8]]) {
-    if let Some(transaction) = &mut session.transaction {
-        transaction.bytes += args.iter().map(|arg| arg.len()).sum::<usize>();
-        transaction.queued.push(args.iter().map(|arg| (*arg).into()).collect());
-        client.facts.queued.set(Some(transaction.queued.len()));
+/// Keeps a command for EXEC, if there is room: what is queued counts as a request that goes on.
+fn queue(server: &Server, client: &Client, session: &mut Session, spec: &'static Spec, args: &[&[u8]]) {
+    let Some(transaction) = &mut session.transaction else { return };
+    transaction.bytes += args.iter().map(|arg| arg.len() + ARGUMENT_COST).sum::<usize>();
+    if transaction.bytes > server.options.limits.query_bytes_max {
+        transaction.is_spoilt = true;
+        transaction.queued = Vec::new();
+        client.facts.queued_bytes.set(0);
+        refuse(server, session, &Refusal::text("ERR the commands of the transaction take more than the query buffer"));
+        return;
     }
+    transaction.queued.push(Queued { spec, args: args.iter().map(|arg| (*arg).into()).collect() });
+    client.facts.queued.set(Some(transaction.queued.len()));
+    client.facts.queued_bytes.set(transaction.bytes);
     session.output.reply().simple("QUEUED");
 }
 
@@ -118,6 +141,8 @@ pub(super) fn execute(server: &Rc<Server>, client: &Rc<Client>, session: &mut Se
     match done {
         Ok(Done::Replied) => {}
         Ok(Done::Close) => session.is_closing = true,
+        // Nothing comes between the commands of an EXEC, so there is nothing to wait for.
+        Ok(Done::Wait { mut command, .. }) if session.is_in_exec => command.give_up(session),
         Ok(Done::Wait { command, limit }) => {
             let waiter = server.waiters.add(client, &command.keys());
             if command.is_blocking() {

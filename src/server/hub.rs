@@ -81,6 +81,11 @@ impl Mailbox {
         self.messages.borrow().is_empty()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.messages.borrow().len()
+    }
+
     pub(super) fn take(&self) -> Option<Rc<[u8]>> {
         let message = self.messages.borrow_mut().pop_front()?;
         self.bytes.set(self.bytes.get() - message.len());

@@ -29,7 +29,9 @@
 //! | `client` | what others may know of a client, and do to it |
 //! | `dispatch` | which command, and whether it may run now |
 //! | `cmd/` | the commands: a file for each family, one table |
-//! | `topics` | topics in hand |
+//! | `topics`, `groups` | topics in hand, and their groups |
+//! | `names` | what all topics are called |
+//! | `removals`, `expiry` | topics on their way out, and those whose time will come |
 //! | `append`, `commit`, `quick` | records of many clients as one frame; syncs for all who wait; their thread |
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
@@ -43,13 +45,17 @@ mod cmd;
 mod commit;
 mod connection;
 mod dispatch;
+mod expiry;
+mod groups;
 mod hub;
 mod listen;
+mod names;
 mod options;
 mod output;
 mod quick;
 mod reading;
 mod refusal;
+mod removals;
 mod session;
 mod state;
 mod stats;

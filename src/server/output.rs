@@ -117,6 +117,17 @@ impl Output {
         }
     }
 
+    /// Writes what is no reply, and is sent whether the client wants replies or not.
+    pub(super) fn push(&mut self, write: impl FnOnce(&mut Reply)) {
+        if let Some(at) = self.muted_at {
+            self.reply.truncate(at);
+        }
+        write(&mut self.reply);
+        if self.muted_at.is_some() {
+            self.muted_at = Some(self.reply.len());
+        }
+    }
+
     /// The reply is the ID that a record of a batch gets.
     pub(super) fn owe_id(&mut self, ticket: &Rc<Ticket>, index: u32) {
         if self.muted_at.is_some() {

@@ -1,5 +1,6 @@
 //! What a client has set up on its connection.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::output::Output;
@@ -16,7 +17,8 @@ pub(super) struct Session {
     /// Nothing more is executed, and the connection is closed once its replies are out.
     pub(super) is_closing: bool,
     pub(super) transaction: Option<Transaction>,
-    pub(super) watched: Vec<Watched>,
+    /// What WATCH looked at; `None` = there was no such topic.
+    pub(super) watched: HashMap<Box<[u8]>, Option<Watched>>,
     /// Its commands are being executed by EXEC: nothing waits.
     pub(super) is_in_exec: bool,
     pub(super) replies: Replies,
@@ -27,18 +29,27 @@ pub(super) struct Session {
 /// Commands between MULTI and EXEC.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    pub(super) queued: Vec<Vec<Box<[u8]>>>,
+    pub(super) queued: Vec<Queued>,
     /// One of them was refused: EXEC does nothing.
     pub(super) is_spoilt: bool,
     /// Bytes of their arguments: they count as not executed.
     pub(super) bytes: usize,
 }
 
-/// A key, and what it was like when WATCH looked.
+/// A command that EXEC is to run.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) spec: &'static super::cmd::Spec,
+    pub(super) args: Box<[Box<[u8]>]>,
+}
+
+/// A topic, and what it was like when WATCH looked.
 #[derive(Debug)]
 pub(super) struct Watched {
-    pub(super) key: Box<[u8]>,
-    pub(super) version: Option<super::topics::Version>,
+    /// Kept in hand: what it counts would be lost otherwise.
+    #[expect(dead_code, reason = "it is there to be there")]
+    pub(super) entry: Rc<super::topics::Entry>,
+    pub(super) version: super::topics::Version,
 }
 
 /// Which replies the client wants.
@@ -93,7 +104,7 @@ impl Session {
             is_authenticated,
             is_closing: false,
             transaction: None,
-            watched: Vec::new(),
+            watched: HashMap::new(),
             is_in_exec: false,
             replies: Replies::On,
             subscriptions: super::hub::Subscriptions::default(),

@@ -6,9 +6,12 @@ use std::rc::Rc;
 use super::append::Appender;
 use super::client::Clients;
 use super::commit::Commits;
+use super::expiry::Expiry;
 use super::hub::Hub;
+use super::names::Names;
 use super::options::ServeOptions;
 use super::quick::Quick;
+use super::removals::Removals;
 use super::stats::Stats;
 use super::topics::Topics;
 use super::waiters::Waiters;
@@ -26,6 +29,9 @@ pub(super) struct Server {
     /// Settings that CONFIG SET changes.
     pub(super) tunables: Tunables,
     pub(super) topics: Topics,
+    pub(super) names: Names,
+    pub(super) removals: Removals,
+    pub(super) expiry: Expiry,
     pub(super) appender: Appender,
     pub(super) commits: Commits,
     pub(super) quick: Quick,
@@ -72,6 +78,9 @@ impl Server {
             flusher,
             tunables,
             topics: Topics::new(files),
+            names: Names::default(),
+            removals: Removals::default(),
+            expiry: Expiry::default(),
             appender: Appender::default(),
             commits: Commits::default(),
             quick: Quick::start(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use tracing::warn;
 
 /// Longer times count as this: a minute, in microseconds.
 const LONGEST_US: u64 = 60_000_000;
@@ -24,7 +25,10 @@ pub(super) struct Stats {
     /// Clients closed since they sent more than the query buffer takes.
     pub(super) closed_for_query: Cell<u64>,
     pub(super) closed_for_idling: Cell<u64>,
-    pub(super) messages_dropped: Cell<u64>,
+    /// Wrong passwords.
+    pub(super) auth_failed: Cell<u64>,
+    /// When they were last logged, and how many there were then.
+    auth_logged: Cell<Option<(Instant, u64)>>,
     pub(super) records_added: Cell<u64>,
     pub(super) blocked_clients: Cell<usize>,
     /// Commands a second, over the last few seconds.
@@ -92,7 +96,8 @@ impl Stats {
             closed_for_output: Cell::default(),
             closed_for_query: Cell::default(),
             closed_for_idling: Cell::default(),
-            messages_dropped: Cell::default(),
+            auth_failed: Cell::default(),
+            auth_logged: Cell::default(),
             records_added: Cell::default(),
             blocked_clients: Cell::default(),
             recent: RefCell::new(Recent { at: now, commands: 0, per_second: 0 }),
@@ -129,6 +134,18 @@ impl Stats {
             Some(count) => *count += 1,
             // Prefixes are the server's own words, so they are few.
             None => drop(kinds.insert(kind.to_owned(), 1)),
+        }
+    }
+
+    /// Somebody did not know the password. Logged at most once a second: whoever tries many fills no disk.
+    pub(super) fn note_auth_failed(&self, address: &str) {
+        let count = self.auth_failed.get() + 1;
+        self.auth_failed.set(count);
+        let now = Instant::now();
+        let (last, logged) = self.auth_logged.get().map_or((None, 0), |(at, count)| (Some(at), count));
+        if last.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1)) {
+            warn!(address, failed = count.saturating_sub(logged), "wrong passwords");
+            self.auth_logged.set(Some((now, count)));
         }
     }
 

@@ -11,7 +11,7 @@ const STRETCH: usize = 16_384;
 /// What was read and not all taken yet: every record of a stretch of the topic, and its lane. It is
 /// kept from one take to the next, so that each record is looked at once.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(in crate::broker) struct Ahead {
     /// It stands where the stretch ends.
     reader: LogReader,
     from: Offset,
@@ -20,14 +20,14 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    pub(super) fn new(log: &Log) -> Ahead {
+    pub(in crate::broker) fn new(log: &Log) -> Ahead {
         let start = log.log_start();
         Ahead { reader: LogReader::new(start, log.epoch()), from: start, records: Vec::new(), scratch: Vec::new() }
     }
 
     /// Sees to it that the stretch begins at `from`, and reads on until `count` records of it are in
     /// lanes that are `own`, or it is long enough.
-    pub(super) fn read(
+    pub(in crate::broker) fn read(
         &mut self,
         log: &Log,
         from: Offset,
@@ -73,7 +73,7 @@ impl Ahead {
     }
 
     /// What there is for a group whose places are of `epoch`: nothing that was read in another one.
-    pub(super) fn offer(&self, epoch: Epoch) -> Fresh<'_> {
+    pub(in crate::broker) fn offer(&self, epoch: Epoch) -> Fresh<'_> {
         let end = self.reader.place();
         let records = if end.epoch == epoch { &self.records[..] } else { &[] };
         Fresh::Read { from: self.from, to: if end.epoch == epoch { end.offset } else { self.from }, records }

@@ -9,11 +9,12 @@ mod open_group;
 mod pick;
 mod settle;
 
+pub(in crate::broker) use open_group::create_group_at;
 pub use open_group::{OpenGroup, create_group};
 pub use settle::GroupSettler;
 
-use self::ahead::Ahead;
-use self::pick::Picker;
+pub(in crate::broker) use self::ahead::Ahead;
+pub(in crate::broker) use self::pick::Picker;
 use super::Flusher;
 use super::dead_letters::{as_it_was, dead_letter_topic};
 use super::group::{self, Delivery, Fresh, GroupState, Take};
@@ -159,7 +160,7 @@ impl<'s> GroupMember<'s> {
                 false => Fresh::Below { until },
                 true => ahead.offer(state.committed().epoch),
             };
-            let mut taken = group::take(state, &Take { consumer: me, count, no_ack, fresh }, now);
+            let mut taken = group::take(state, &Take { consumer: me, count, no_ack, letters: true, fresh }, now);
             (std::mem::take(&mut taken.events), taken)
         })?;
         let mut handed = Handed { deliveries: taken.deliveries, ..Handed::default() };

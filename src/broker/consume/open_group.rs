@@ -31,10 +31,22 @@ pub fn create_group(
     from: Place,
     job: &Job,
 ) -> Result<bool> {
+    let place = GroupEvent::Sought { to: from.offset, epoch: from.epoch, keep_pending: false, entries_read: None };
+    create_group_at(store, topic, name, settings, &[place], job)
+}
+
+/// Makes a group whose place these events say.
+pub(in crate::broker) fn create_group_at(
+    store: &Store,
+    topic: &Topic,
+    name: &GroupName,
+    settings: &GroupSettings,
+    place: &[GroupEvent],
+    job: &Job,
+) -> Result<bool> {
     let mut first = Vec::new();
     GroupEvent::Configured(settings.clone()).encode(&mut first);
-    let place = GroupEvent::Sought { to: from.offset, epoch: from.epoch, keep_pending: false, entries_read: None };
-    place.encode(&mut first);
+    place.iter().for_each(|event| event.encode(&mut first));
     store.create_group(topic, name, &first, job)
 }
 
@@ -45,6 +57,17 @@ impl<'s> OpenGroup<'s> {
     /// [`Error::NameMissing`] when there is no such group.
     pub fn open(store: &'s Store, topic: &TopicName, group: &GroupName, mode: Mode, job: Job) -> Result<OpenGroup<'s>> {
         let topic = store.topic(topic, mode, &job)?;
+        OpenGroup::of_topic(store, topic, group, mode, job)
+    }
+
+    /// Opens a group of a topic that is open.
+    pub(in crate::broker) fn of_topic(
+        store: &'s Store,
+        topic: Arc<Topic>,
+        group: &GroupName,
+        mode: Mode,
+        job: Job,
+    ) -> Result<OpenGroup<'s>> {
         let journal = Journal::open(store.group(&topic, group, mode, &job)?)?;
         Ok(OpenGroup { store, topic, journal, job, untold: Vec::new() })
     }
@@ -66,6 +89,11 @@ impl<'s> OpenGroup<'s> {
     #[must_use]
     pub fn topic(&self) -> &Topic {
         &self.topic
+    }
+
+    /// Writes a checkpoint of its state, unless somebody else is at it.
+    pub fn write_checkpoint(&mut self) -> Result<()> {
+        self.journal.write_checkpoint(&self.job)
     }
 
     pub(in crate::broker) fn now(&self) -> TimestampMs {

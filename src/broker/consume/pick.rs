@@ -8,20 +8,20 @@ use crate::log::{Log, LogGap, LogReader, Step};
 /// Reads records by offset. Who asks for those that come next finds it where it stopped, also in the
 /// middle of a frame: frames are large, and takes may be small.
 #[derive(Debug)]
-pub(super) struct Picker {
+pub(in crate::broker) struct Picker {
     reader: LogReader,
     /// The body of a frame, if it is compressed.
     scratch: Vec<u8>,
 }
 
 impl Picker {
-    pub(super) fn new(log: &Log) -> Picker {
+    pub(in crate::broker) fn new(log: &Log) -> Picker {
         Picker { reader: LogReader::new(log.log_start(), log.epoch()), scratch: Vec::new() }
     }
 
     /// Hands out the records at these offsets, which rise, each with the number beside it; returns
     /// the gaps that were met. An offset without a record is passed.
-    pub(super) fn pick(
+    pub(in crate::broker) fn pick(
         &mut self,
         log: &Log,
         wanted: &[(Offset, usize)],

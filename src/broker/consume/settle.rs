@@ -38,7 +38,11 @@ impl<'s> GroupSettler<'s> {
         group: &GroupName,
         job: Job,
     ) -> Result<GroupSettler<'s>> {
-        let group = OpenGroup::open(store, topic, group, Mode::Write, job)?;
+        GroupSettler::of(OpenGroup::open(store, topic, group, Mode::Write, job)?, flusher)
+    }
+
+    /// Settles in a group that is open.
+    pub(in crate::broker) fn of(group: OpenGroup<'s>, flusher: &'s Flusher) -> Result<GroupSettler<'s>> {
         let members = Members::open(group.journal.files())?;
         Ok(GroupSettler { group, flusher, members })
     }

@@ -72,6 +72,8 @@ pub struct Take<'a> {
     pub count: usize,
     /// Without asking for an ack, as if the group's settings said so.
     pub no_ack: bool,
+    /// Also dead letters that are tried again, which lie in another topic.
+    pub letters: bool,
     /// New ones.
     pub fresh: Fresh<'a>,
 }
@@ -97,7 +99,7 @@ pub fn take(state: &GroupState, take: &Take<'_>, now: TimestampMs) -> Taken {
         return taken;
     }
     let count = take.count.min(TAKE_MAX);
-    let mut again = due(state, take.consumer, count, now, &mut taken.exhausted);
+    let mut again = due(state, take, count, now, &mut taken.exhausted);
     let fresh = fresh(state, take, count - again.len());
     // After a seek that kept it, something that waits can be new too: once is enough.
     let is_new = |key: &EntryKey| key.source == Source::Topic && fresh.offsets.contains(key.offset);
@@ -140,15 +142,15 @@ pub fn take(state: &GroupState, take: &Take<'_>, now: TimestampMs) -> Taken {
 /// What waits, is due, and may go to the consumer.
 fn due(
     state: &GroupState,
-    consumer: ConsumerId,
+    take: &Take<'_>,
     count: usize,
     now: TimestampMs,
     exhausted: &mut Vec<EntryKey>,
 ) -> Vec<(EntryKey, Entry)> {
     let books = &state.books;
-    let is_open = |lane: Lane| books.lanes.get(lane.index()).is_some_and(|state| books.is_open_to(consumer, state));
+    let is_open = |lane: Lane| books.lanes.get(lane.index()).is_some_and(|state| books.is_open_to(take.consumer, state));
     let mut due = Vec::new();
-    for (_, key) in &books.retries {
+    for (_, key) in books.retries.iter().filter(|(_, key)| take.letters || key.source == Source::Topic) {
         let Some(entry) = state.entry(*key) else { continue };
         if !entry.is_due(now) || due.len() == count || exhausted.len() >= TAKE_MAX {
             break;

@@ -70,6 +70,9 @@ impl GroupState {
             }
             GroupEvent::LettersIn { topic } => self.find_letters_in(*topic),
             GroupEvent::Restarted { from, at } => self.restart(*from, *at),
+            GroupEvent::Placed { last_id, entries_read } => {
+                (self.counters.last_id, self.counters.entries_read) = (Some(*last_id), *entries_read);
+            }
         }
     }
 
@@ -144,6 +147,7 @@ impl GroupState {
         }
         self.counters.delivered += count;
         self.counters.pace.add(at, count);
+        self.counters.last_id = None;
         self.counters.entries_read = self.counters.entries_read.map(|read| read.saturating_add(count));
         if settled {
             self.counters.acked += count;
@@ -271,13 +275,13 @@ impl GroupState {
         }
         self.move_cursors(|_| to);
         self.epoch = epoch;
-        self.counters.entries_read = entries_read;
+        (self.counters.last_id, self.counters.entries_read) = (None, entries_read);
     }
 
     fn clamp(&mut self, to: Offset, epoch: Epoch) {
         self.counters.expired += self.take_out(Source::Topic, once(to..ALL.end));
         if self.books.lanes.iter().any(|lane| lane.cursor > to) {
-            self.counters.entries_read = None;
+            (self.counters.last_id, self.counters.entries_read) = (None, None);
         }
         self.move_cursors(|cursor| cursor.min(to));
         self.epoch = self.epoch.max(epoch);

@@ -181,7 +181,7 @@ impl World {
             Some((from, to, records)) => Fresh::Read { from: *from, to: *to, records },
             None => Fresh::Below { until: Offset(self.end) },
         };
-        let take = Take { consumer: process.id, count, no_ack, fresh };
+        let take = Take { consumer: process.id, count, no_ack, letters: true, fresh };
         let taken = super::take(&self.state, &take, self.now());
         assert!(taken.deliveries.len() <= count);
         let is_settled = no_ack || self.state.settings().no_ack;

@@ -10,7 +10,7 @@ use super::letters::Letters;
 use super::pace::Pace;
 use super::pending::{Entry, Lease, Pending};
 use crate::codec::group_event::{EntryKey, GroupSettings, Order, Source};
-use crate::ids::{ConsumerId, Epoch, Lane, Offset, Place, TimestampMs};
+use crate::ids::{ConsumerId, Epoch, Lane, Offset, Place, RecordId, TimestampMs};
 
 /// An entry on its way to the dead-letter topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,10 @@ pub struct Counters {
     pub acked_at: Option<TimestampMs>,
     /// How fast records are delivered.
     pub pace: Pace,
+    /// The last ID that the group was delivered, or was told to take for delivered; `None` = that of
+    /// the record before its place.
+    #[serde(default)]
+    pub last_id: Option<RecordId>,
 }
 
 /// A group, as the events say. Two that folded the same events are equal.

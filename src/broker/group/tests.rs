@@ -37,7 +37,7 @@ impl Group {
         let records: Vec<(Offset, Lane)> = (0..100).map(|n| (Offset(n), Lane((n % 10) as u16))).collect();
         let from = self.state.read_from(consumer).unwrap_or_default();
         let fresh = Fresh::Read { from, to: Offset(100), records: &records };
-        let taken = take(&self.state, &Take { consumer, count, no_ack: false, fresh }, self.now());
+        let taken = take(&self.state, &Take { consumer, count, no_ack: false, letters: true, fresh }, self.now());
         self.commit(taken.events);
         taken.deliveries
     }

@@ -1,15 +1,25 @@
 //! The commands. One table is the only source for names, arity, flags, keys and docs; each family of
 //! commands has a file, whose functions read arguments, do what is asked and write the reply.
 
+mod client;
 mod connection;
+mod debug;
 mod drave;
+mod expire;
+mod keys;
+mod object;
 mod offload;
 mod parse;
+mod pubsub;
 mod references;
+mod transaction;
+mod xack;
 mod xadd;
 mod xdel;
+mod xgroup;
 mod xrange;
 mod xread;
+mod xreadgroup;
 pub(super) mod xtrim;
 
 use std::time::Instant;
@@ -62,6 +72,8 @@ pub(super) struct Keys(pub(super) i32, pub(super) i32, pub(super) i32);
 impl Keys {
     pub(super) const NONE: Keys = Keys(0, 0, 0);
     pub(super) const FIRST: Keys = Keys(1, 1, 1);
+    /// Of a subcommand.
+    pub(super) const SECOND: Keys = Keys(2, 2, 1);
     pub(super) const ALL: Keys = Keys(1, -1, 1);
 }
 
@@ -91,6 +103,10 @@ impl Flags {
     pub(super) const BATCHED: Flags = Flags(1 << 9);
     /// Where its keys are follows from its other arguments.
     pub(super) const MOVABLE_KEYS: Flags = Flags(1 << 10);
+    /// EXEC does not run it.
+    pub(super) const NO_MULTI: Flags = Flags(1 << 11);
+    /// SLOWLOG does not show it: it has a password among its arguments, or others did its work.
+    pub(super) const UNLOGGED: Flags = Flags(1 << 12);
 
     /// Whether any of these is set.
     pub(super) fn has(self, other: Flags) -> bool {
@@ -113,8 +129,12 @@ impl std::ops::BitOr for Flags {
 const READ: Flags = Flags::READ;
 const WRITE: Flags = Flags::WRITE;
 const FAST: Flags = Flags::FAST;
-/// Of a connection's own business: before AUTH, in the middle of everything.
-const HANDSHAKE: Flags = FAST.and(Flags::NO_AUTH).and(Flags::UNQUEUED);
+/// Before AUTH.
+const HANDSHAKE: Flags = FAST.and(Flags::NO_AUTH);
+/// Never queued: it ends what is queued, or the connection, or says that it cannot be.
+const AT_ONCE: Flags = FAST.and(Flags::UNQUEUED);
+/// While a RESP2 client is subscribed.
+const LISTENING: Flags = Flags::PUBSUB.and(Flags::WHILE_SUBSCRIBED);
 
 /// A command without subcommands.
 const fn command(
@@ -129,126 +149,80 @@ const fn command(
     Spec { name, arity, flags, keys, group, since, summary, subcommands: &[], run }
 }
 
+/// A command that does nothing without one of its subcommands.
+const fn container(
+    name: &'static str,
+    (group, since): (&'static str, &'static str),
+    summary: &'static str,
+    subcommands: &'static [Spec],
+) -> Spec {
+    let run: Run = |call| Err(Refusal::wrong_arity(&String::from_utf8_lossy(call.arg(0)).to_lowercase()));
+    Spec { name, arity: -2, flags: Flags::NONE, keys: Keys::NONE, group, since, summary, subcommands, run }
+}
+
 /// Every command, sorted by name.
+#[rustfmt::skip] // A table: a line a command.
 pub(super) const COMMANDS: &[Spec] = &[
-    command(
-        "drave.offset",
-        4,
-        READ,
-        Keys::FIRST,
-        ("stream", "drave"),
-        "Returns the ID of the record at an offset, or the offset of the first record whose ID is not lower.",
-        drave::offset,
-    ),
-    command(
-        "drave.publish",
-        -4,
-        WRITE,
-        Keys::FIRST,
-        ("stream", "drave"),
-        "Appends a record: with a key, as a tombstone, at a certain offset only, at a higher level of durability.",
-        drave::publish,
-    ),
+    command("auth", -2, HANDSHAKE.and(Flags::UNLOGGED), Keys::NONE, ("connection", "1.0.0"), "Authenticates the connection.", connection::auth),
+    container("client", ("connection", "2.4.0"), "A container for client connection commands.", client::SUBCOMMANDS),
+    command("dbsize", 1, READ.and(FAST), Keys::NONE, ("server", "1.0.0"), "Returns the number of keys in the database.", keys::dbsize),
+    container("debug", ("server", "1.0.0"), "A container for debugging commands.", debug::SUBCOMMANDS),
+    command("del", -2, WRITE, Keys::ALL, ("generic", "1.0.0"), "Deletes one or more keys.", keys::del),
+    command("discard", 1, AT_ONCE, Keys::NONE, ("transactions", "2.0.0"), "Discards a transaction.", transaction::discard),
+    command("drave.offset", 4, READ, Keys::FIRST, ("stream", "drave"), "Returns the ID of the record at an offset, or the offset of the first record whose ID is not lower.", drave::offset),
+    command("drave.publish", -4, WRITE, Keys::FIRST, ("stream", "drave"), "Appends a record: with a key, as a tombstone, at a certain offset only, at a higher level of durability.", drave::publish),
     command("echo", 2, FAST, Keys::NONE, ("connection", "1.0.0"), "Returns the given string.", connection::echo),
-    command(
-        "ping",
-        -1,
-        FAST.and(Flags::WHILE_SUBSCRIBED),
-        Keys::NONE,
-        ("connection", "1.0.0"),
-        "Returns the server's liveliness response.",
-        connection::ping,
-    ),
-    command(
-        "quit",
-        -1,
-        HANDSHAKE.and(Flags::WHILE_SUBSCRIBED),
-        Keys::NONE,
-        ("connection", "1.0.0"),
-        "Closes the connection.",
-        connection::quit,
-    ),
-    command(
-        "xadd",
-        -5,
-        WRITE.and(FAST).and(Flags::BATCHED),
-        Keys::FIRST,
-        ("stream", "5.0.0"),
-        "Appends a new message to a stream. Creates the key if it doesn't exist.",
-        xadd::xadd,
-    ),
-    command(
-        "xdel",
-        -3,
-        WRITE.and(FAST),
-        Keys::FIRST,
-        ("stream", "5.0.0"),
-        "Returns the number of messages after removing them from a stream.",
-        xdel::xdel,
-    ),
-    command(
-        "xdelex",
-        -5,
-        WRITE.and(FAST),
-        Keys::FIRST,
-        ("stream", "8.2.0"),
-        "Deletes one or multiple entries from the stream.",
-        xdel::xdelex,
-    ),
-    command(
-        "xlen",
-        2,
-        READ.and(FAST),
-        Keys::FIRST,
-        ("stream", "5.0.0"),
-        "Return the number of messages in a stream.",
-        xrange::xlen,
-    ),
-    command(
-        "xrange",
-        -4,
-        READ,
-        Keys::FIRST,
-        ("stream", "5.0.0"),
-        "Returns the messages from a stream within a range of IDs.",
-        xrange::xrange,
-    ),
-    command(
-        "xread",
-        -4,
-        READ.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS),
-        Keys::NONE,
-        ("stream", "5.0.0"),
-        "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.",
-        xread::xread,
-    ),
-    command(
-        "xrevrange",
-        -4,
-        READ,
-        Keys::FIRST,
-        ("stream", "5.0.0"),
-        "Returns the messages from a stream within a range of IDs in reverse order.",
-        xrange::xrevrange,
-    ),
-    command(
-        "xsetid",
-        -3,
-        WRITE.and(FAST),
-        Keys::FIRST,
-        ("stream", "5.0.0"),
-        "An internal command for replicating stream values.",
-        xdel::xsetid,
-    ),
-    command(
-        "xtrim",
-        -4,
-        WRITE,
-        Keys::FIRST,
-        ("stream", "5.0.0"),
-        "Deletes messages from the beginning of a stream.",
-        xtrim::xtrim,
-    ),
+    command("exec", 1, Flags::UNQUEUED.and(Flags::UNLOGGED), Keys::NONE, ("transactions", "1.2.0"), "Executes all commands in a transaction.", transaction::exec),
+    command("exists", -2, READ.and(FAST), Keys::ALL, ("generic", "1.0.0"), "Determines whether one or more keys exist.", keys::exists),
+    command("expire", -3, WRITE.and(FAST), Keys::FIRST, ("generic", "1.0.0"), "Sets the expiration time of a key in seconds.", expire::expire),
+    command("expireat", -3, WRITE.and(FAST), Keys::FIRST, ("generic", "1.2.0"), "Sets the expiration time of a key to a Unix timestamp.", expire::expireat),
+    command("expiretime", 2, READ.and(FAST), Keys::FIRST, ("generic", "7.0.0"), "Returns the expiration time of a key as a Unix timestamp.", expire::expiretime),
+    command("flushall", -1, WRITE, Keys::NONE, ("server", "1.0.0"), "Removes all keys from all databases.", keys::flush),
+    command("flushdb", -1, WRITE, Keys::NONE, ("server", "1.0.0"), "Remove all keys from the current database.", keys::flush),
+    command("hello", -1, HANDSHAKE.and(Flags::UNLOGGED), Keys::NONE, ("connection", "6.0.0"), "Handshakes with the server.", connection::hello),
+    command("keys", 2, READ, Keys::NONE, ("generic", "1.0.0"), "Returns all key names that match a pattern.", keys::keys),
+    command("multi", 1, AT_ONCE, Keys::NONE, ("transactions", "1.2.0"), "Starts a transaction.", transaction::multi),
+    container("object", ("generic", "2.2.3"), "A container for object introspection commands.", object::SUBCOMMANDS),
+    command("persist", 2, WRITE.and(FAST), Keys::FIRST, ("generic", "2.2.0"), "Removes the expiration time of a key.", expire::persist),
+    command("pexpire", -3, WRITE.and(FAST), Keys::FIRST, ("generic", "2.6.0"), "Sets the expiration time of a key in milliseconds.", expire::pexpire),
+    command("pexpireat", -3, WRITE.and(FAST), Keys::FIRST, ("generic", "2.6.0"), "Sets the expiration time of a key to a Unix milliseconds timestamp.", expire::pexpireat),
+    command("pexpiretime", 2, READ.and(FAST), Keys::FIRST, ("generic", "7.0.0"), "Returns the expiration time of a key as a Unix milliseconds timestamp.", expire::pexpiretime),
+    command("ping", -1, FAST.and(Flags::WHILE_SUBSCRIBED), Keys::NONE, ("connection", "1.0.0"), "Returns the server's liveliness response.", connection::ping),
+    command("psubscribe", -2, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Listens for messages published to channels that match one or more patterns.", pubsub::psubscribe),
+    command("pttl", 2, READ.and(FAST), Keys::FIRST, ("generic", "2.6.0"), "Returns the expiration time in milliseconds of a key.", expire::pttl),
+    command("publish", 3, FAST.and(Flags::PUBSUB), Keys::NONE, ("pubsub", "2.0.0"), "Posts a message to a channel.", pubsub::publish),
+    container("pubsub", ("pubsub", "2.8.0"), "A container for Pub/Sub commands.", pubsub::SUBCOMMANDS),
+    command("punsubscribe", -1, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Stops listening to messages published to channels that match one or more patterns.", pubsub::punsubscribe),
+    command("quit", -1, HANDSHAKE.and(AT_ONCE).and(Flags::WHILE_SUBSCRIBED), Keys::NONE, ("connection", "1.0.0"), "Closes the connection.", connection::quit),
+    command("randomkey", 1, READ, Keys::NONE, ("generic", "1.0.0"), "Returns a random key name from the database.", keys::randomkey),
+    command("rename", 3, WRITE, Keys(1, 2, 1), ("generic", "1.0.0"), "Renames a key and overwrites the destination.", keys::rename),
+    command("renamenx", 3, WRITE.and(FAST), Keys(1, 2, 1), ("generic", "1.0.0"), "Renames a key only when the target key name doesn't exist.", keys::renamenx),
+    command("reset", 1, HANDSHAKE.and(AT_ONCE).and(Flags::WHILE_SUBSCRIBED), Keys::NONE, ("connection", "6.2.0"), "Resets the connection.", connection::reset),
+    command("scan", -2, READ, Keys::NONE, ("generic", "2.8.0"), "Iterates over the key names in the database.", keys::scan),
+    command("select", 2, FAST, Keys::NONE, ("connection", "1.0.0"), "Changes the selected database.", connection::select),
+    command("spublish", 3, FAST.and(Flags::PUBSUB), Keys::FIRST, ("pubsub", "7.0.0"), "Posts a message to a shard channel.", pubsub::spublish),
+    command("ssubscribe", -2, LISTENING, Keys::ALL, ("pubsub", "7.0.0"), "Listens for messages published to shard channels.", pubsub::ssubscribe),
+    command("subscribe", -2, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Listens for messages published to channels.", pubsub::subscribe),
+    command("sunsubscribe", -1, LISTENING, Keys::ALL, ("pubsub", "7.0.0"), "Stops listening to messages posted to shard channels.", pubsub::sunsubscribe),
+    command("touch", -2, READ.and(FAST), Keys::ALL, ("generic", "3.2.1"), "Returns the number of existing keys out of those specified after updating the time they were last accessed.", keys::touch),
+    command("ttl", 2, READ.and(FAST), Keys::FIRST, ("generic", "1.0.0"), "Returns the expiration time in seconds of a key.", expire::ttl),
+    command("type", 2, READ.and(FAST), Keys::FIRST, ("generic", "1.0.0"), "Determines the type of value stored at a key.", keys::kind),
+    command("unlink", -2, WRITE.and(FAST), Keys::ALL, ("generic", "4.0.0"), "Asynchronously deletes one or more keys.", keys::del),
+    command("unsubscribe", -1, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Stops listening to messages posted to channels.", pubsub::unsubscribe),
+    command("unwatch", 1, FAST, Keys::NONE, ("transactions", "2.2.0"), "Forgets about watched keys of a transaction.", transaction::unwatch),
+    command("watch", -2, AT_ONCE, Keys::ALL, ("transactions", "2.2.0"), "Monitors changes to keys to determine the execution of a transaction.", transaction::watch),
+    command("xack", -4, WRITE.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.", xack::xack),
+    command("xadd", -5, WRITE.and(FAST).and(Flags::BATCHED), Keys::FIRST, ("stream", "5.0.0"), "Appends a new message to a stream. Creates the key if it doesn't exist.", xadd::xadd),
+    command("xdel", -3, WRITE.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Returns the number of messages after removing them from a stream.", xdel::xdel),
+    command("xdelex", -5, WRITE.and(FAST), Keys::FIRST, ("stream", "8.2.0"), "Deletes one or multiple entries from the stream.", xdel::xdelex),
+    container("xgroup", ("stream", "5.0.0"), "A container for consumer groups commands.", xgroup::SUBCOMMANDS),
+    command("xlen", 2, READ.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Return the number of messages in a stream.", xrange::xlen),
+    command("xrange", -4, READ, Keys::FIRST, ("stream", "5.0.0"), "Returns the messages from a stream within a range of IDs.", xrange::xrange),
+    command("xread", -4, READ.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS), Keys::NONE, ("stream", "5.0.0"), "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.", xread::xread),
+    command("xreadgroup", -7, WRITE.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS), Keys::NONE, ("stream", "5.0.0"), "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise.", xreadgroup::xreadgroup),
+    command("xrevrange", -4, READ, Keys::FIRST, ("stream", "5.0.0"), "Returns the messages from a stream within a range of IDs in reverse order.", xrange::xrevrange),
+    command("xsetid", -3, WRITE.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "An internal command for replicating stream values.", xdel::xsetid),
+    command("xtrim", -4, WRITE, Keys::FIRST, ("stream", "5.0.0"), "Deletes messages from the beginning of a stream.", xtrim::xtrim),
 ];
 
 /// The longest name is shorter.
@@ -274,6 +248,37 @@ fn find_name(table: &'static [Spec], name: &[u8], prefix: usize) -> Option<&'sta
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
     table.binary_search_by(|spec| spec.name.as_bytes()[prefix..].cmp(lower)).ok().map(|index| &table[index])
+}
+
+/// `X HELP`: what its subcommands do, a line each and one for its words, as people read it.
+fn help(call: &mut Call<'_>) -> Answer<Done> {
+    let container = find_name(COMMANDS, call.arg(0), 0).ok_or_else(|| unknown(call.args))?;
+    let title = container.name.to_uppercase();
+    let reply = call.reply();
+    reply.array(1 + container.subcommands.len() * 2);
+    reply.simple(&format!("{title} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for spec in container.subcommands {
+        reply.simple(&spec.name[container.name.len() + 1..].to_uppercase());
+        reply.simple(&format!("    {}", spec.summary));
+    }
+    Ok(Done::Replied)
+}
+
+/// The same for one whose subcommands have words of their own.
+fn help_in_words(call: &mut Call<'_>, name: &str, lines: &[&str]) -> Answer<Done> {
+    let reply = call.reply();
+    reply.array(lines.len() + 3);
+    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    lines.iter().for_each(|line| reply.simple(line));
+    reply.simple("HELP");
+    reply.simple("    Print this help.");
+    Ok(Done::Replied)
+}
+
+/// A subcommand that exists, with words that it does not take.
+fn unknown_form(container: &str, subcommand: &[u8]) -> Refusal {
+    let shown = String::from_utf8_lossy(subcommand.get(..128).unwrap_or(subcommand));
+    Refusal::err(format_args!("unknown subcommand or wrong number of arguments for '{shown}'. Try {container} HELP."))
 }
 
 /// As Redis words it: some clients match on it.

@@ -62,7 +62,7 @@ impl World {
             // Nothing to read while all that is left waits.
             let (from, to, records) = self.scan(process.id, false).unwrap_or_default();
             let fresh = Fresh::Read { from, to, records: &records };
-            let take = Take { consumer: process.id, count: 100, no_ack: false, fresh };
+            let take = Take { consumer: process.id, count: 100, no_ack: false, letters: true, fresh };
             let taken = super::take(&self.state, &take, self.now());
             let is_done = taken.events.is_empty() && taken.exhausted.is_empty();
             let deliveries = taken.deliveries.clone();
