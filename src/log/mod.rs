@@ -327,9 +327,9 @@ impl Log {
     /// that has it open.
     pub fn retire(&self, job: &Job, remove: impl FnOnce() -> Result<()>) -> Result<()> {
         let head = self.head()?;
-        let _maintain = lock_mutex(&self.maintain);
+        let _maintain = locks::take_mutex(&self.maintain, locks::MAINTENANCE, self, job)?;
         let _maintaining = locks::take(head, locks::MAINTENANCE, self, job)?;
-        let _append = lock_mutex(&self.append);
+        let _append = locks::take_mutex(&self.append, locks::APPEND, self, job)?;
         let _appending = locks::take(head, locks::APPEND, self, job)?;
         let _sync = self.sync_mutex();
         let _syncing = self.hold_sync(head, job)?;
