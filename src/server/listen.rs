@@ -26,6 +26,9 @@ use crate::store::Store;
 
 /// How long clients may take to be told what they are owed when the server ends.
 const END_LIMIT: Duration = Duration::from_secs(4);
+/// How long the thread that executes commands waits for a lock. Appends of other processes take
+/// microseconds; what lasts longer may last long.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// What cannot accept now (no descriptors left) tries again after this.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
@@ -99,7 +102,7 @@ pub fn serve(store: Store, options: ServeOptions, stopper: &Stopper, ready: impl
     let runtime = runtime.map_err(|source| io_error("start the server's thread", store, source))?;
     let tasks = LocalSet::new();
     let outcome = tasks.block_on(&runtime, async {
-        let server = Server::new(store, flusher, options, Job::new(), stopper.clone(), files);
+        let server = Server::new(store, flusher, options, Job::with_patience(PATIENCE), stopper.clone(), files);
         let listeners = bind(&server).await?;
         let addresses: Vec<Address> = listeners.iter().map(|(address, _)| address.clone()).collect();
         ready(&addresses);
@@ -107,6 +110,8 @@ pub fn serve(store: Store, options: ServeOptions, stopper: &Stopper, ready: impl
         Ok(())
     });
     drop(tasks);
+    // What waits for a lock still was acknowledged to nobody.
+    runtime.shutdown_background();
     flusher.finish();
     outcome
 }
@@ -161,7 +166,7 @@ async fn end(server: &Rc<Server>) {
     info!(clients = clients.len(), "ending");
     clients.iter().for_each(|client| client.end());
     let over = async {
-        while server.clients.borrow().len() > 0 || !server.commits.is_idle() {
+        while server.clients.borrow().len() > 0 || !server.commits.is_idle() || !server.appender.is_idle() {
             server.quiet.notified().await;
         }
     };
