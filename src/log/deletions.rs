@@ -259,7 +259,7 @@ impl Log {
     }
 
     fn make_deletions(&self, head: &Head, job: &Job) -> Result<()> {
-        let mut appender = lock_mutex(&self.append);
+        let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
         let _held = locks::take(head, APPEND, self, job)?;
         self.ready_for_control(head, &mut appender, job)?;
         // The epoch as of which records are deleted must not be given out again after a power cut.
@@ -345,7 +345,7 @@ impl Log {
         };
         {
             // What lies below the log start is left out of the set: that start must not fall any more.
-            let mut appender = lock_mutex(&self.append);
+            let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
             let _held = locks::take(head, APPEND, self, job)?;
             self.ready_for_control(head, &mut appender, job)?;
             self.sync_control(head, &appender, job)?;

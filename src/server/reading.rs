@@ -77,7 +77,7 @@ pub(super) fn put_forward(reply: &mut Reply, entry: &Rc<Entry>, from: Offset, la
     let mut written = 0;
     let mut after: Option<(RecordId, Offset)> = None;
     for_each(entry, from, |record| {
-        if record.id > last || written == count {
+        if record.id > last || written == count || reply.is_full() {
             return false;
         }
         put_entry(reply, record);
@@ -159,7 +159,7 @@ pub(super) fn put_backward(reply: &mut Reply, entry: &Rc<Entry>, first: RecordId
         None => entry.log().high_watermark(),
     };
     let mut chunk = Reply::new(reply.protocol());
-    while written < count && end > start {
+    while written < count && end > start && !reply.is_full() {
         // Offsets are dense but for what was deleted, so this is mostly all that is wanted.
         let wanted = ((count - written) as u64).clamp(BACKWARDS_MIN, 4096);
         let from = Offset(end.0.saturating_sub(wanted)).max(start);
