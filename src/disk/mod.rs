@@ -13,6 +13,7 @@ mod futex;
 mod lock;
 mod map;
 mod page;
+mod process;
 mod random;
 mod sigbus;
 mod socket;
@@ -30,6 +31,7 @@ pub use futex::Word;
 pub use lock::LockKind;
 pub use map::Map;
 pub use page::{PAGE_BYTES, Page};
+pub use process::{ProcessMemory, process_memory};
 pub use random::{random, random_name};
 pub use socket::{bind_socket, raise_file_limit, remove_socket};
 

@@ -268,17 +268,19 @@ impl Hub {
         self.patterns.borrow().len()
     }
 
+    /// Counts from 0 again.
+    pub(super) fn reset_losses(&self) {
+        self.dropped.set(0);
+        self.closed.set(0);
+    }
+
     /// Messages that slow subscribers did not get, and subscribers that were closed for it.
     pub(super) fn losses(&self) -> (u64, u64) {
         (self.dropped.get(), self.closed.get())
     }
 }
 
-fn leave(
-    table: &mut HashMap<Box<[u8]>, Subscribers>,
-    name: &[u8],
-    is_last: impl FnOnce(Option<&mut Subscribers>) -> bool,
-) {
+fn leave(table: &mut HashMap<Box<[u8]>, Subscribers>, name: &[u8], is_last: impl FnOnce(Option<&mut Subscribers>) -> bool) {
     if is_last(table.get_mut(name)) {
         table.remove(name);
     }

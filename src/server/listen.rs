@@ -175,14 +175,12 @@ async fn end(server: &Rc<Server>) {
 async fn accept(server: Rc<Server>, address: Address, listener: Listener) {
     loop {
         let accepted = match &listener {
-            Listener::Unix(listener) => {
-                listener.accept().await.map(|(stream, _)| {
-                    let name = format!("{address}:0");
-                    let descriptor = stream.as_raw_fd();
-                    let peer = Peer { address: name.clone(), local_address: name, is_unix: true, descriptor };
-                    (Stream::Unix(stream), peer)
-                })
-            }
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                let name = format!("{address}:0");
+                let descriptor = stream.as_raw_fd();
+                let peer = Peer { address: name.clone(), local_address: name, is_unix: true, descriptor };
+                (Stream::Unix(stream), peer)
+            }),
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
                 // Replies are written whole: there is nothing to wait for.
                 let _ = stream.set_nodelay(true);

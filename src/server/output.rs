@@ -51,7 +51,8 @@ impl Ticket {
         self.outcome.borrow().clone()
     }
 
-    fn wake_later(&self, client: &Rc<Client>) {
+    /// Has the client woken when there is an outcome.
+    pub(super) fn wake_later(&self, client: &Rc<Client>) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.last().is_none_or(|last| !std::ptr::eq(last.as_ptr(), Rc::as_ptr(client))) {
             waiting.push(Rc::downgrade(client));
@@ -64,9 +65,16 @@ impl Ticket {
 enum Part {
     Ready(Vec<u8>),
     /// The IDs of records of a batch.
-    Added { ticket: Rc<Ticket>, from: u32, count: u32 },
+    Added {
+        ticket: Rc<Ticket>,
+        from: u32,
+        count: u32,
+    },
     /// True once the ticket says so.
-    Held { ticket: Rc<Ticket>, reply: Vec<u8> },
+    Held {
+        ticket: Rc<Ticket>,
+        reply: Vec<u8>,
+    },
 }
 
 /// The replies of one client.

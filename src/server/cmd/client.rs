@@ -44,7 +44,11 @@ fn id(call: &mut Call<'_>) -> Answer<Done> {
 fn getname(call: &mut Call<'_>) -> Answer<Done> {
     let name = call.client.facts.name.borrow();
     let reply = call.session.output.reply();
-    if name.is_empty() { reply.null() } else { reply.bulk(&name) }
+    if name.is_empty() {
+        reply.null()
+    } else {
+        reply.bulk(&name)
+    }
     Ok(Done::Replied)
 }
 
@@ -309,8 +313,8 @@ fn kill(call: &mut Call<'_>) -> Answer<Done> {
     let now = call.server.now();
     let own = call.client.id;
     let is_meant = |client: &&Rc<Client>| {
-        !client.is_killed()
-            && !(filter.skips_me && client.id == own)
+        let is_spared = client.is_killed() || filter.skips_me && client.id == own;
+        !is_spared
             && filter.id.is_none_or(|id| client.id == id)
             && filter.kind.is_none_or(|kind| Kind::of(client) == kind)
             && filter.address.is_none_or(|address| client.address.as_bytes() == address)
@@ -323,6 +327,10 @@ fn kill(call: &mut Call<'_>) -> Answer<Done> {
     }
     // Who kills itself is told so first.
     meant.iter().filter(|client| client.id != own).for_each(|client| client.kill());
-    if is_old_form { call.reply().ok() } else { call.reply().unsigned(meant.len() as u64) }
+    if is_old_form {
+        call.reply().ok()
+    } else {
+        call.reply().unsigned(meant.len() as u64)
+    }
     Ok(if meant.iter().any(|client| client.id == own) { Done::Close } else { Done::Replied })
 }

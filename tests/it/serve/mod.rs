@@ -1,6 +1,8 @@
 //! `drave serve`, tried by a client that knows nothing of it.
 
+mod connection;
 mod pubsub;
 mod rig;
+mod server;
 mod streams;
 mod transactions;
