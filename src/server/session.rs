@@ -138,3 +138,22 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_writes_to_many_topics_has_written_to_any() {
+        let mut written = Written::default();
+        for n in 0..WRITTEN_MAX {
+            written.note(n.to_string().as_bytes());
+            written.note(b"0");
+        }
+        assert_eq!(written.names().map(Iterator::count), Some(WRITTEN_MAX));
+        written.note(b"one more");
+        assert!(written.names().is_none());
+        written.note(b"0");
+        assert!(written.names().is_none() && written.names.is_empty());
+    }
+}

@@ -217,3 +217,21 @@ impl Stats {
         [&self.append, &self.sync, &self.command].into_iter().for_each(Latency::reset);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_counted_up_to_the_first_that_all_were_done_within() {
+        let latency = Latency::new();
+        assert!(latency.cumulative().is_empty());
+        for micros in [3, 3, 100, 100_000_000] {
+            latency.note(Duration::from_micros(micros));
+        }
+        let counts = latency.cumulative();
+        assert_eq!(counts[..2], [(4, 2), (8, 2)]);
+        assert_eq!(counts[5], (128, 3));
+        assert_eq!(counts.last().map(|(_, count)| *count), Some(4));
+    }
+}

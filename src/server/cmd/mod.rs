@@ -298,6 +298,21 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_where_the_table_says() {
+        let keys = |line: &str| -> Vec<String> {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let spec = find(&args).expect("known");
+            spec.keys_in(&args).map(|key| String::from_utf8_lossy(key).into_owned()).collect()
+        };
+        assert_eq!(keys("XADD s * a b"), ["s"]);
+        assert_eq!(keys("WATCH a b c"), ["a", "b", "c"]);
+        assert_eq!(keys("MEMORY USAGE k SAMPLES 5"), ["k"]);
+        for none in ["PING a", "SUNSUBSCRIBE", "WATCH", "XADD"] {
+            assert!(keys(none).is_empty(), "{none}");
+        }
+    }
+
+    #[test]
     fn names_are_found_in_any_case_and_unknown_ones_are_worded_as_clients_expect() {
         assert_eq!(find(&[b"xAdD", b"s"]).expect("known").name, "xadd");
         let refused = |args: &[&[u8]]| find(args).expect_err("unknown").as_str().to_owned();

@@ -61,6 +61,10 @@ fn a_client_that_publishes_to_itself_gets_the_reply_first() {
     let lines: Vec<String> = (0..8).map(|_| client.read().line()).collect();
     assert_eq!(lines[4], "[:1 1-0 :1]");
     assert_eq!(&lines[5..], ["+PONG", ">[message c 1]", ">[message c 2]"]);
+    client.send_bytes(b"PUBLISH c before\r\nMULTI\r\nPUBLISH c 3\r\nUNSUBSCRIBE c\r\nEXEC\r\n");
+    let lines: Vec<String> = (0..7).map(|_| client.read().line()).collect();
+    assert_eq!(&lines[..2], [":1", "+OK"]);
+    assert_eq!(&lines[4..], [">[message c before]", "[:1 >[unsubscribe c :0]]", ">[message c 3]"], "never within the array");
 }
 
 #[test]
