@@ -192,8 +192,9 @@ fn client_kill_closes_those_who_are_meant() {
     listener.say("SUBSCRIBE c");
     let id = one.say("CLIENT ID").int();
     assert_eq!(client.say(&format!("CLIENT KILL ID {id} TYPE pubsub")).line(), ":0");
-    assert_eq!(client.say(&format!("CLIENT KILL ID {id}")).line(), ":1");
-    assert_eq!(client.say(&format!("CLIENT KILL ID {id}")).line(), ":0", "who is killed is gone");
+    // In one packet: its task has not ended yet.
+    client.send_bytes(format!("CLIENT KILL ID {id}\r\nCLIENT KILL ID {id}\r\nCLIENT LIST ID {id}\r\n").as_bytes());
+    assert_eq!([client.read().line(), client.read().line(), client.read().line()], [":1", ":0", ""], "who is killed is gone");
     assert_eq!(one.try_read(), None);
     assert_eq!(client.say("CLIENT KILL TYPE pubsub").line(), ":1");
     assert_eq!(listener.try_read(), None);
