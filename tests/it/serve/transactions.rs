@@ -102,6 +102,10 @@ fn what_a_client_adds_itself_after_watching_aborts_its_transaction() {
     client.send_bytes(b"XADD s * a b\r\nWATCH s\r\nMULTI\r\nPING\r\nEXEC\r\n");
     let lines: Vec<String> = (0..5).map(|_| client.read().line()).collect();
     assert_eq!(lines[4], "[+PONG]");
+    // Of a topic that was there already, only the batch tells.
+    client.send_bytes(b"WATCH s\r\nXADD s * a b\r\nMULTI\r\nPING\r\nEXEC\r\n");
+    let lines: Vec<String> = (0..5).map(|_| client.read().line()).collect();
+    assert_eq!(lines[4], "nil*");
 }
 
 #[test]
