@@ -32,15 +32,15 @@ impl Log {
     /// The first offset whose record's ID is not below `id`; the high watermark if there is none. Of a
     /// deleted record's ID it is that of the next one that is not deleted.
     pub fn find(&self, id: RecordId) -> Result<Offset> {
-        LogReader::new(self.log_start(), self.epoch()).find(self, id)
+        LogReader::new(self.log_start(), self.epoch()).find(self, id, self.high_watermark())
     }
 }
 
 impl LogReader {
-    /// As [`Log::find`], and goes there: who reads on finds the bytes in hand, and who looks for one ID
+    /// As [`Log::find`], below `end`, and goes there: who reads on finds the bytes in hand, and who looks for one ID
     /// after another finds files and indexes open.
-    pub fn find(&mut self, log: &Log, id: RecordId) -> Result<Offset> {
-        let (start, end) = (log.log_start(), log.high_watermark());
+    pub fn find(&mut self, log: &Log, id: RecordId, end: Offset) -> Result<Offset> {
+        let start = log.log_start();
         let epoch = log.epoch();
         let Some(base) = self.segment_before(log, id)? else { return Ok(start.min(end)) };
         let from = base.max(start);
@@ -171,7 +171,7 @@ mod tests {
                 let live = |at: &usize| ids[*at] >= id && !deleted.contains(&(*at as u64));
                 let expected = (0..ids.len()).find(live).unwrap_or(ids.len()) as u64;
                 prop_assert_eq!(log.find(id).expect("found"), Offset(expected));
-                prop_assert_eq!(reader.find(&log, id).expect("found"), Offset(expected));
+                prop_assert_eq!(reader.find(&log, id, log.log_end()).expect("found"), Offset(expected));
                 // And it reads on from there.
                 match reader.step(&log, log.log_end()).expect("read") {
                     Step::Frame { from, .. } => prop_assert_eq!(from, Offset(expected)),

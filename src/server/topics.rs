@@ -287,6 +287,13 @@ impl Topics {
         self.by_name.borrow_mut().retain(|_, entry| !entry.is_idle());
     }
 
+    /// All that are in hand, by name.
+    pub(super) fn all_in_hand(&self) -> Vec<Rc<Entry>> {
+        let mut entries: Vec<Rc<Entry>> = self.by_name.borrow().values().cloned().collect();
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        entries
+    }
+
     /// How many are in hand.
     pub(super) fn len(&self) -> usize {
         self.by_name.borrow().len()

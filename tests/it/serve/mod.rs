@@ -1,8 +1,10 @@
 //! `drave serve`, tried by a client that knows nothing of it.
 
+mod connection;
 mod groups;
 mod keys;
 mod pubsub;
 mod rig;
+mod server;
 mod streams;
 mod transactions;
