@@ -337,9 +337,9 @@ impl Log {
     /// open looks afterwards whether it is still at its path; this process does so before it appends.
     pub fn exclusively(&self, job: &Job, change: impl FnOnce() -> Result<()>) -> Result<()> {
         let head = self.head()?;
-        let _maintain = lock_mutex(&self.maintain);
+        let _maintain = locks::take_mutex(&self.maintain, locks::MAINTENANCE, self, job)?;
         let _maintaining = locks::take(head, locks::MAINTENANCE, self, job)?;
-        let mut appender = lock_mutex(&self.append);
+        let mut appender = locks::take_mutex(&self.append, locks::APPEND, self, job)?;
         let _appending = locks::take(head, locks::APPEND, self, job)?;
         let _sync = self.sync_mutex();
         let _syncing = self.hold_sync(head, job)?;

@@ -4,6 +4,8 @@
 //! the checksum. A reader keeps no lock; when the set of segments or the epoch changes under it, it
 //! finds its place anew.
 
+use std::collections::BTreeMap;
+
 use super::index::{self, IndexEntries, IndexEntry};
 use super::inspect::ends_at;
 use super::opened::OpenedFrame;
@@ -16,7 +18,7 @@ use crate::codec::segment::file_name;
 use crate::codec::{Frame, FrameKind, SegmentHeader};
 use crate::disk::Access;
 use crate::error::{Error, Result};
-use crate::ids::{Epoch, Offset, Place};
+use crate::ids::{Epoch, Offset, Place, RecordId};
 
 /// So many wrong index entries are passed before the segment is walked from its beginning.
 const INDEX_TRIES: usize = 4;
@@ -36,8 +38,10 @@ pub struct LogReader {
     is_ahead: bool,
     /// The place is before where `current` stands.
     is_back: bool,
-    /// The frame that was looked at last: its position, and its base offset.
-    last: Option<(u64, Offset)>,
+    /// The two frames that were looked at last, the very last one first: position and base offset.
+    last: [Option<(u64, Offset)>; 2],
+    /// The last ID before each segment of the set, as far as it was asked for.
+    ids_before: BTreeMap<Offset, Option<RecordId>>,
     index: IndexCache,
     all_frames: bool,
     /// The frame of which a part was handed out.
@@ -64,7 +68,8 @@ impl LogReader {
             current: None,
             is_ahead: false,
             is_back: false,
-            last: None,
+            last: [None; 2],
+            ids_before: BTreeMap::new(),
             index: IndexCache::default(),
             all_frames: false,
             opened: None,
@@ -204,7 +209,9 @@ impl LogReader {
             Look::Bad(why) => return self.over_bad_bytes(log, why, until),
             Look::End => return self.next_segment(log, until),
         };
-        self.last = Some((position, header.base));
+        if self.last[0] != Some((position, header.base)) {
+            self.last = [Some((position, header.base)), self.last[0]];
+        }
         let (from, end, length) = (self.next, header.end(), u64::from(header.length));
         let until = if header.kind == FrameKind::Records { stop } else { until };
         if end <= until {
@@ -338,6 +345,7 @@ impl LogReader {
         }
         self.set = segment::list(&log.dir)?;
         self.generation = Some(generation);
+        self.ids_before.clear();
         if let Some(current) = &mut self.current {
             let name = file_name(current.segment.base);
             let meta = log.dir.stat(name.as_bytes())?;
@@ -382,7 +390,7 @@ impl LogReader {
             }
         };
         self.index.skip_towards(log, &mut current, offset)?;
-        self.last = None;
+        self.last = [None; 2];
         Ok(Ok(current))
     }
 
@@ -391,12 +399,12 @@ impl LogReader {
         let count = self.count_until(log, self.next)?;
         let is_here = |window: &Window| self.set[..count].last() == Some(&window.segment.base);
         let Some(mut window) = self.current.take().filter(is_here) else { return Ok(()) };
-        match self.last {
-            // Mostly the place is in the frame that was looked at last.
-            Some((position, base)) if base <= self.next && base >= window.segment.base && position < window.position => {
-                window.go_to(position, base);
-            }
-            _ => {
+        // Mostly the place is in one of the frames that were looked at last.
+        let is_near =
+            |(position, base): &(u64, Offset)| *base <= self.next && *base >= window.segment.base && *position < window.position;
+        match self.last.into_iter().flatten().find(is_near) {
+            Some((position, base)) => window.go_to(position, base),
+            None => {
                 window.rewind();
                 self.index.skip_towards(log, &mut window, self.next)?;
             }
@@ -443,9 +451,43 @@ impl LogReader {
         Ok(Window::new(segment, limit))
     }
 
-    /// The index of a segment.
-    pub(super) fn index_of(&mut self, log: &Log, base: Offset) -> Result<&[IndexEntry]> {
-        self.index.of(log, base)
+    /// The entry of a segment's index that leads nearest to the first record with this ID or a higher one.
+    pub(super) fn entry_before(&mut self, log: &Log, base: Offset, id: RecordId) -> Result<Option<IndexEntry>> {
+        let entries = self.index.of(log, base, |last| last.ms >= id.ms)?;
+        Ok(index::before_id(entries, id).next())
+    }
+
+    /// The last segment before which all IDs are below `id`; none if the log has no segments. Those
+    /// whose header cannot be read, and foreign ones, tell nothing and are passed.
+    pub(super) fn segment_before(&mut self, log: &Log, id: RecordId) -> Result<Option<Offset>> {
+        self.refresh(log)?;
+        let LogReader { set, ids_before, .. } = self;
+        let mut own = |index: usize| -> Result<Option<RecordId>> {
+            if let Some(known) = ids_before.get(&set[index]) {
+                return Ok(*known);
+            }
+            let header = segment::header_of(&log.dir, set[index])?;
+            let id = header.filter(|header| header.incarnation == log.incarnation()).map(|header| header.last_id);
+            ids_before.insert(set[index], id);
+            Ok(id)
+        };
+        let (mut best, mut low, mut high) = (0, 0, set.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut told = (middle, None);
+            for index in (low..=middle).rev() {
+                told = (index, own(index)?);
+                if told.1.is_some() {
+                    break;
+                }
+            }
+            match told {
+                (index, Some(last_id)) if last_id < id => (best, low) = (index, middle + 1),
+                (index, Some(_)) => high = index,
+                (_, None) => low = middle + 1,
+            }
+        }
+        Ok(set.get(best).copied())
     }
 
     /// Where in its segment the frame that begins at `offset` lies.
@@ -480,7 +522,7 @@ impl IndexCache {
     /// Moves a window forward to a frame not far before `offset`, an offset of its segment.
     fn skip_towards(&mut self, log: &Log, window: &mut Window, offset: Offset) -> Result<()> {
         let expected = window.expected;
-        let entries = self.of(log, window.segment.base)?;
+        let entries = self.of(log, window.segment.base, |last| last.base > offset)?;
         let ahead = index::before_offset(entries, offset).take_while(|entry| entry.base > expected);
         for entry in ahead.take(INDEX_TRIES) {
             if window.is_frame(entry.position, entry.base)? {
@@ -491,9 +533,14 @@ impl IndexCache {
         Ok(())
     }
 
-    fn of(&mut self, log: &Log, base: Offset) -> Result<&[IndexEntry]> {
-        let known = self.0.take().filter(|(of, _)| *of == base).map(|(_, entries)| entries);
-        let (_, entries) = self.0.insert((base, IndexEntries::load(&log.dir, base, known)?));
+    /// The entries of a segment's index. Those that are known do if the last of them is beyond what is
+    /// looked for: an index only grows.
+    fn of(&mut self, log: &Log, base: Offset, is_beyond: impl Fn(&IndexEntry) -> bool) -> Result<&[IndexEntry]> {
+        let mut known = self.0.take().filter(|(of, _)| *of == base).map(|(_, entries)| entries);
+        if !known.as_ref().and_then(|known| known.last()).is_some_and(is_beyond) {
+            known = Some(IndexEntries::load(&log.dir, base, known)?);
+        }
+        let (_, entries) = self.0.insert((base, known.unwrap_or_default()));
         Ok(entries)
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Window {
     pub(super) limit: Option<u64>,
     map: Option<Map>,
     populated: usize,
+    /// The segment is at least so long, as far as it is part of the log.
+    known_end: u64,
     /// Bytes read since the reader came to this place.
     in_a_row: u64,
     buffer: Vec<u8>,
@@ -63,6 +65,7 @@ impl Window {
             limit,
             map: None,
             populated: 0,
+            known_end: 0,
             in_a_row: 0,
             buffer: Vec::new(),
             buffer_at: 0,
@@ -136,8 +139,11 @@ impl Window {
         }
         let wanted = position + need;
         if self.in_a_row < MAP_AFTER {
-            let end = self.end()?;
-            return self.read(position, need, end, until);
+            let ahead = self.in_a_row.clamp(READ_BYTES, READ_BYTES_MAX);
+            if position + need.max(ahead) > self.known_end {
+                self.known_end = self.end()?;
+            }
+            return self.read(position, need, self.known_end, until);
         }
         if self.map.as_ref().is_none_or(|map| wanted > map.len() as u64) {
             let end = self.end()?;

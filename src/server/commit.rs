@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::output::Ticket;
 use super::refusal::Refusal;
 use super::state::Server;
+use super::stats::Stats;
 use super::topics::Entry;
 use crate::error::Error;
 use crate::ids::Place;
@@ -102,7 +103,14 @@ async fn lead(server: Rc<Server>, log: Arc<Log>, what: What) {
             places.into_iter().map(|place| (place, sync_one(place))).collect::<Vec<_>>()
         };
         let outcomes = server.quick.run(sync).await.unwrap_or_default();
-        server.stats.sync.note(began.elapsed());
+        let (took, now) = (began.elapsed(), server.now());
+        server.stats.sync.note(took);
+        server.latency.note("sync", took, now);
+        if !outcomes.is_empty() && outcomes.iter().all(|(_, outcome)| outcome.is_ok()) {
+            server.stats.synced_at.set(now);
+        } else {
+            Stats::add(&server.stats.syncs_failed, 1);
+        }
         settle(&server, waiting, &outcomes);
     }
 }

@@ -1,7 +1,7 @@
 //! From a request to a command: which one it is, whether it may run now, and what is counted of it.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::cmd::{self, Done, Flags, Spec};
@@ -81,9 +81,7 @@ fn run_or_queue(server: &Rc<Server>, client: &Rc<Client>, session: &mut Session,
 /// The command, if it may be run on this connection now.
 fn admit(server: &Server, session: &Session, args: &[&[u8]]) -> Answer<&'static Spec> {
     let spec = cmd::find(args)?;
-    let arity = usize::try_from(spec.arity.unsigned_abs()).unwrap_or(usize::MAX);
-    let fits = if spec.arity < 0 { args.len() >= arity } else { args.len() == arity };
-    let refused = if !fits {
+    let refused = if !spec.takes(args.len()) {
         Some(Refusal::wrong_arity(spec.name))
     } else if session.transaction.is_some() && spec.flags.has(Flags::NO_MULTI) {
         Some(Refusal::text("ERR Command not allowed inside a transaction"))
@@ -126,6 +124,16 @@ fn queue(server: &Server, client: &Client, session: &mut Session, spec: &'static
     session.output.reply().simple("QUEUED");
 }
 
+fn note_slow(server: &Server, client: &Client, spec: &Spec, args: &[&[u8]], took: Duration) {
+    if server.slow_log.is_slow(took) && !spec.flags.has(Flags::UNLOGGED) {
+        server.slow_log.note(client, args, took, server.now());
+    }
+    if server.latency.threshold.get().is_some_and(|threshold| took >= threshold) {
+        let event = if spec.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+        server.latency.note(event, took, server.now());
+    }
+}
+
 /// Runs a command that was admitted.
 pub(super) fn execute(server: &Rc<Server>, client: &Rc<Client>, session: &mut Session, spec: &'static Spec, args: &[&[u8]]) {
     if spec.flags.has(Flags::READ | Flags::WRITE) && !spec.flags.has(Flags::BATCHED) {
@@ -137,6 +145,7 @@ pub(super) fn execute(server: &Rc<Server>, client: &Rc<Client>, session: &mut Se
     let from = session.output.reply().len();
     let mut call = Call { server, client, session, args };
     let done = (spec.run)(&mut call);
+    let took = began.elapsed();
     let failed = done.is_err();
     match done {
         Ok(Done::Replied) => {}
@@ -158,7 +167,11 @@ pub(super) fn execute(server: &Rc<Server>, client: &Rc<Client>, session: &mut Se
             refuse(server, session, &refusal);
         }
     }
-    server.stats.note_command(spec.name, began.elapsed(), failed);
+    server.stats.note_command(spec.name, took, failed);
+    note_slow(server, client, spec, args, took);
+    if spec.flags.has(Flags::WRITE) {
+        spec.keys_in(args).for_each(|key| session.written.note(key));
+    }
 }
 
 fn refuse(server: &Server, session: &mut Session, refusal: &Refusal) {

@@ -268,6 +268,12 @@ impl Hub {
         self.patterns.borrow().len()
     }
 
+    /// Counts from 0 again.
+    pub(super) fn reset_losses(&self) {
+        self.dropped.set(0);
+        self.closed.set(0);
+    }
+
     /// Messages that slow subscribers did not get, and subscribers that were closed for it.
     pub(super) fn losses(&self) -> (u64, u64) {
         (self.dropped.get(), self.closed.get())

@@ -29,6 +29,9 @@ use crate::store::Store;
 
 /// How long clients may take to be told what they are owed when the server ends.
 const END_LIMIT: Duration = Duration::from_secs(4);
+/// How long the thread that executes commands waits for a lock. Appends of other processes take
+/// microseconds; what lasts longer may last long.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// What cannot accept now (no descriptors left) tries again after this.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
@@ -102,7 +105,7 @@ pub fn serve(store: Store, options: ServeOptions, stopper: &Stopper, ready: impl
     let runtime = runtime.map_err(|source| io_error("start the server's thread", store, source))?;
     let tasks = LocalSet::new();
     let outcome = tasks.block_on(&runtime, async {
-        let server = Server::new(store, flusher, options, Job::new(), stopper.clone(), files);
+        let server = Server::new(store, flusher, options, Job::with_patience(PATIENCE), stopper.clone(), files);
         server.expiry.load(store)?;
         let listeners = bind(&server).await?;
         let addresses: Vec<Address> = listeners.iter().map(|(address, _)| address.clone()).collect();
@@ -111,6 +114,8 @@ pub fn serve(store: Store, options: ServeOptions, stopper: &Stopper, ready: impl
         Ok(())
     });
     drop(tasks);
+    // What waits for a lock still was acknowledged to nobody.
+    runtime.shutdown_background();
     flusher.finish();
     outcome
 }
@@ -169,7 +174,8 @@ async fn end(server: &Rc<Server>) {
     info!(clients = clients.len(), "ending");
     clients.iter().for_each(|client| client.end());
     let over = async {
-        let is_busy = || !server.commits.is_idle() || !server.removals.is_idle() || !server.expiry.is_idle();
+        let is_busy =
+            || !server.commits.is_idle() || !server.removals.is_idle() || !server.expiry.is_idle() || !server.appender.is_idle();
         while server.clients.borrow().len() > 0 || is_busy() {
             server.quiet.notified().await;
         }

@@ -36,7 +36,7 @@
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
 //! | `reading` | records as replies |
-//! | `stats` | what is counted |
+//! | `stats`, `slow` | what is counted; what took long |
 
 mod append;
 mod bell;
@@ -57,6 +57,7 @@ mod reading;
 mod refusal;
 mod removals;
 mod session;
+mod slow;
 mod state;
 mod stats;
 mod topics;

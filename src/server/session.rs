@@ -1,6 +1,6 @@
 //! What a client has set up on its connection.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::output::Output;
@@ -24,6 +24,36 @@ pub(super) struct Session {
     pub(super) replies: Replies,
     pub(super) subscriptions: super::hub::Subscriptions,
     pub(super) blocked: Option<Blocked>,
+    pub(super) written: Written,
+}
+
+/// Which topics a client has written to, for WAITAOF.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    names: BTreeSet<Box<[u8]>>,
+    are_too_many: bool,
+}
+
+/// Names of topics that are kept for a client: 512 KiB at most.
+const WRITTEN_MAX: usize = 1024;
+
+impl Written {
+    pub(super) fn note(&mut self, name: &[u8]) {
+        if self.are_too_many || self.names.contains(name) {
+            return;
+        }
+        if self.names.len() < WRITTEN_MAX && name.len() <= crate::ids::TopicName::BYTES_MAX {
+            self.names.insert(name.into());
+        } else {
+            self.are_too_many = true;
+            self.names.clear();
+        }
+    }
+
+    /// `None` = so many that it may be any.
+    pub(super) fn names(&self) -> Option<impl Iterator<Item = &Box<[u8]>>> {
+        (!self.are_too_many).then(|| self.names.iter())
+    }
 }
 
 /// Commands between MULTI and EXEC.
@@ -109,6 +139,26 @@ impl Session {
             replies: Replies::On,
             subscriptions: super::hub::Subscriptions::default(),
             blocked: None,
+            written: Written::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_writes_to_many_topics_has_written_to_any() {
+        let mut written = Written::default();
+        for n in 0..WRITTEN_MAX {
+            written.note(n.to_string().as_bytes());
+            written.note(b"0");
+        }
+        assert_eq!(written.names().map(Iterator::count), Some(WRITTEN_MAX));
+        written.note(b"one more");
+        assert!(written.names().is_none());
+        written.note(b"0");
+        assert!(written.names().is_none() && written.names.is_empty());
     }
 }

@@ -12,6 +12,7 @@ use super::names::Names;
 use super::options::ServeOptions;
 use super::quick::Quick;
 use super::removals::Removals;
+use super::slow::{LatencyMonitor, SlowLog};
 use super::stats::Stats;
 use super::topics::Topics;
 use super::waiters::Waiters;
@@ -39,6 +40,8 @@ pub(super) struct Server {
     pub(super) hub: Hub,
     pub(super) clients: RefCell<Clients>,
     pub(super) stats: Stats,
+    pub(super) slow_log: SlowLog,
+    pub(super) latency: LatencyMonitor,
     /// Ends when the server is asked to stop.
     pub(super) job: Job,
     pub(super) stopper: super::listen::Stopper,
@@ -87,7 +90,9 @@ impl Server {
             waiters: Waiters::default(),
             hub: Hub::new(options.slow_subscriber, options.limits.subscriber_bytes_max),
             clients: RefCell::default(),
-            stats: Stats::new(),
+            stats: Stats::new(store.clock().now()),
+            slow_log: SlowLog::default(),
+            latency: LatencyMonitor::default(),
             job,
             stopper,
             run_id,

@@ -46,6 +46,8 @@ pub(super) struct Entry {
     settings: RefCell<(u64, Rc<TopicSettings>)>,
     /// Records that are not in the log yet.
     pub(super) batch: RefCell<Option<Batch>>,
+    /// A batch waits on another thread until the topic can be appended to.
+    pub(super) is_slow: Cell<bool>,
     /// A reader that nobody uses now, and where some IDs lie.
     pub(super) reader: RefCell<Option<LogReader>>,
     pub(super) places: RefCell<Places>,
@@ -237,6 +239,7 @@ impl Topics {
             topic,
             settings: RefCell::new((generation, settings)),
             batch: RefCell::default(),
+            is_slow: Cell::new(false),
             reader: RefCell::default(),
             places: RefCell::default(),
             groups: Groups::default(),
@@ -282,6 +285,13 @@ impl Topics {
     /// Forgets all that nothing is under way with.
     pub(super) fn forget_idle(&self) {
         self.by_name.borrow_mut().retain(|_, entry| !entry.is_idle());
+    }
+
+    /// All that are in hand, by name.
+    pub(super) fn all_in_hand(&self) -> Vec<Rc<Entry>> {
+        let mut entries: Vec<Rc<Entry>> = self.by_name.borrow().values().cloned().collect();
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        entries
     }
 
     /// How many are in hand.

@@ -61,8 +61,9 @@ fn read(store: &Store, topic: &TopicName) -> Option<Vec<String>> {
     loop {
         match feed.read_on().expect("nothing is damaged") {
             Fed::Records { records, .. } => {
-                let value =
-                    |record: crate::codec::Record| String::from_utf8(record.value().expect("a value").to_vec()).expect("text");
+                let value = |record: crate::codec::Record<'_>| {
+                    String::from_utf8(record.value().expect("a value").to_vec()).expect("text")
+                };
                 found.extend(records.map(|record| value(record.expect("well formed"))));
             }
             Fed::Gap { gap, .. } => panic!("{gap:?}"),

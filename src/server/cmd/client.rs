@@ -313,8 +313,8 @@ fn kill(call: &mut Call<'_>) -> Answer<Done> {
     let now = call.server.now();
     let own = call.client.id;
     let is_meant = |client: &&Rc<Client>| {
-        !client.is_killed()
-            && !(filter.skips_me && client.id == own)
+        let is_spared = client.is_killed() || filter.skips_me && client.id == own;
+        !is_spared
             && filter.id.is_none_or(|id| client.id == id)
             && filter.kind.is_none_or(|kind| Kind::of(client) == kind)
             && filter.address.is_none_or(|address| client.address.as_bytes() == address)

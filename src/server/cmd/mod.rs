@@ -2,16 +2,21 @@
 //! commands has a file, whose functions read arguments, do what is asked and write the reply.
 
 mod client;
+mod config;
 mod connection;
 mod debug;
 mod drave;
 mod expire;
+mod info;
 mod keys;
+mod monitor;
 mod object;
 mod offload;
 mod parse;
 mod pubsub;
 mod references;
+mod server;
+mod table;
 mod transaction;
 mod xack;
 mod xadd;
@@ -126,6 +131,27 @@ impl std::ops::BitOr for Flags {
     }
 }
 
+impl Spec {
+    /// Whether it takes so many words, its name included.
+    pub(super) fn takes(&self, words: usize) -> bool {
+        let arity = usize::try_from(self.arity.unsigned_abs()).unwrap_or(usize::MAX);
+        if self.arity < 0 { words >= arity } else { words == arity }
+    }
+
+    /// The keys among its words, where they follow from the table.
+    pub(super) fn keys_in<'a>(&self, args: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let Keys(first, last, step) = self.keys;
+        let index = |number: i32| {
+            let from_the_end = usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX);
+            if number < 0 { (args.len() + 1).saturating_sub(from_the_end) } else { from_the_end + 1 }
+        };
+        let (first, end) = (index(first).saturating_sub(1), index(last).min(args.len()));
+        let range = if self.keys == Keys::NONE { 0..0 } else { first..end.max(first) };
+        let step = usize::try_from(step).unwrap_or(1).max(1);
+        args.get(range).unwrap_or_default().iter().step_by(step).copied()
+    }
+}
+
 const READ: Flags = Flags::READ;
 const WRITE: Flags = Flags::WRITE;
 const FAST: Flags = Flags::FAST;
@@ -163,8 +189,12 @@ const fn container(
 /// Every command, sorted by name.
 #[rustfmt::skip] // A table: a line a command.
 pub(super) const COMMANDS: &[Spec] = &[
+    container("acl", ("server", "6.0.0"), "A container for Access List Control commands.", server::ACL),
     command("auth", -2, HANDSHAKE.and(Flags::UNLOGGED), Keys::NONE, ("connection", "1.0.0"), "Authenticates the connection.", connection::auth),
     container("client", ("connection", "2.4.0"), "A container for client connection commands.", client::SUBCOMMANDS),
+    command("cluster", -2, Flags::NONE, Keys::NONE, ("cluster", "3.0.0"), "A container for Redis Cluster commands.", server::no_cluster),
+    Spec { arity: -1, run: table::all, ..container("command", ("server", "2.8.13"), "Returns detailed information about all commands.", table::SUBCOMMANDS) },
+    container("config", ("server", "2.0.0"), "A container for server configuration commands.", config::SUBCOMMANDS),
     command("dbsize", 1, READ.and(FAST), Keys::NONE, ("server", "1.0.0"), "Returns the number of keys in the database.", keys::dbsize),
     container("debug", ("server", "1.0.0"), "A container for debugging commands.", debug::SUBCOMMANDS),
     command("del", -2, WRITE, Keys::ALL, ("generic", "1.0.0"), "Deletes one or more keys.", keys::del),
@@ -180,7 +210,11 @@ pub(super) const COMMANDS: &[Spec] = &[
     command("flushall", -1, WRITE, Keys::NONE, ("server", "1.0.0"), "Removes all keys from all databases.", keys::flush),
     command("flushdb", -1, WRITE, Keys::NONE, ("server", "1.0.0"), "Remove all keys from the current database.", keys::flush),
     command("hello", -1, HANDSHAKE.and(Flags::UNLOGGED), Keys::NONE, ("connection", "6.0.0"), "Handshakes with the server.", connection::hello),
+    command("info", -1, Flags::NONE, Keys::NONE, ("server", "1.0.0"), "Returns information and statistics about the server.", info::info),
     command("keys", 2, READ, Keys::NONE, ("generic", "1.0.0"), "Returns all key names that match a pattern.", keys::keys),
+    command("lastsave", 1, FAST.and(Flags::ADMIN), Keys::NONE, ("server", "1.0.0"), "Returns the Unix timestamp of the last successful save to disk.", server::lastsave),
+    container("latency", ("server", "2.8.13"), "A container for latency diagnostics commands.", monitor::LATENCY),
+    container("memory", ("server", "4.0.0"), "A container for memory diagnostics commands.", monitor::MEMORY),
     command("multi", 1, AT_ONCE, Keys::NONE, ("transactions", "1.2.0"), "Starts a transaction.", transaction::multi),
     container("object", ("generic", "2.2.3"), "A container for object introspection commands.", object::SUBCOMMANDS),
     command("persist", 2, WRITE.and(FAST), Keys::FIRST, ("generic", "2.2.0"), "Removes the expiration time of a key.", expire::persist),
@@ -195,21 +229,29 @@ pub(super) const COMMANDS: &[Spec] = &[
     command("punsubscribe", -1, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Stops listening to messages published to channels that match one or more patterns.", pubsub::punsubscribe),
     command("quit", -1, HANDSHAKE.and(AT_ONCE).and(Flags::WHILE_SUBSCRIBED), Keys::NONE, ("connection", "1.0.0"), "Closes the connection.", connection::quit),
     command("randomkey", 1, READ, Keys::NONE, ("generic", "1.0.0"), "Returns a random key name from the database.", keys::randomkey),
+    command("readonly", 1, FAST, Keys::NONE, ("cluster", "3.0.0"), "Enables read-only queries for a connection to a Redis Cluster replica node.", server::no_cluster),
+    command("readwrite", 1, FAST, Keys::NONE, ("cluster", "3.0.0"), "Enables read-write queries for a connection to a Redis Cluster replica node.", server::no_cluster),
     command("rename", 3, WRITE, Keys(1, 2, 1), ("generic", "1.0.0"), "Renames a key and overwrites the destination.", keys::rename),
     command("renamenx", 3, WRITE.and(FAST), Keys(1, 2, 1), ("generic", "1.0.0"), "Renames a key only when the target key name doesn't exist.", keys::renamenx),
     command("reset", 1, HANDSHAKE.and(AT_ONCE).and(Flags::WHILE_SUBSCRIBED), Keys::NONE, ("connection", "6.2.0"), "Resets the connection.", connection::reset),
+    command("role", 1, FAST.and(Flags::ADMIN), Keys::NONE, ("server", "2.8.12"), "Returns the replication role.", server::role),
     command("scan", -2, READ, Keys::NONE, ("generic", "2.8.0"), "Iterates over the key names in the database.", keys::scan),
     command("select", 2, FAST, Keys::NONE, ("connection", "1.0.0"), "Changes the selected database.", connection::select),
+    command("shutdown", -1, Flags::ADMIN.and(Flags::NO_MULTI), Keys::NONE, ("server", "1.0.0"), "Shuts down the server once what runs is finished and synced.", server::shutdown),
+    container("slowlog", ("server", "2.2.12"), "A container for slow log commands.", monitor::SLOWLOG),
     command("spublish", 3, FAST.and(Flags::PUBSUB), Keys::FIRST, ("pubsub", "7.0.0"), "Posts a message to a shard channel.", pubsub::spublish),
     command("ssubscribe", -2, LISTENING, Keys::ALL, ("pubsub", "7.0.0"), "Listens for messages published to shard channels.", pubsub::ssubscribe),
     command("subscribe", -2, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Listens for messages published to channels.", pubsub::subscribe),
     command("sunsubscribe", -1, LISTENING, Keys::ALL, ("pubsub", "7.0.0"), "Stops listening to messages posted to shard channels.", pubsub::sunsubscribe),
+    command("time", 1, FAST, Keys::NONE, ("server", "2.6.0"), "Returns the server time.", server::time),
     command("touch", -2, READ.and(FAST), Keys::ALL, ("generic", "3.2.1"), "Returns the number of existing keys out of those specified after updating the time they were last accessed.", keys::touch),
     command("ttl", 2, READ.and(FAST), Keys::FIRST, ("generic", "1.0.0"), "Returns the expiration time in seconds of a key.", expire::ttl),
     command("type", 2, READ.and(FAST), Keys::FIRST, ("generic", "1.0.0"), "Determines the type of value stored at a key.", keys::kind),
     command("unlink", -2, WRITE.and(FAST), Keys::ALL, ("generic", "4.0.0"), "Asynchronously deletes one or more keys.", keys::del),
     command("unsubscribe", -1, LISTENING, Keys::NONE, ("pubsub", "2.0.0"), "Stops listening to messages posted to channels.", pubsub::unsubscribe),
     command("unwatch", 1, FAST, Keys::NONE, ("transactions", "2.2.0"), "Forgets about watched keys of a transaction.", transaction::unwatch),
+    command("wait", 3, Flags::BLOCKING, Keys::NONE, ("generic", "3.0.0"), "Returns how many replicas have acknowledged earlier writes: there are none.", server::wait),
+    command("waitaof", 4, Flags::BLOCKING, Keys::NONE, ("generic", "7.2.0"), "Blocks until what the connection has written is durable.", server::waitaof),
     command("watch", -2, AT_ONCE, Keys::ALL, ("transactions", "2.2.0"), "Monitors changes to keys to determine the execution of a transaction.", transaction::watch),
     command("xack", -4, WRITE.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.", xack::xack),
     command("xadd", -5, WRITE.and(FAST).and(Flags::BATCHED), Keys::FIRST, ("stream", "5.0.0"), "Appends a new message to a stream. Creates the key if it doesn't exist.", xadd::xadd),
@@ -312,6 +354,21 @@ mod tests {
             }
         }
         check(COMMANDS);
+    }
+
+    #[test]
+    fn keys_are_where_the_table_says() {
+        let keys = |line: &str| -> Vec<String> {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let spec = find(&args).expect("known");
+            spec.keys_in(&args).map(|key| String::from_utf8_lossy(key).into_owned()).collect()
+        };
+        assert_eq!(keys("XADD s * a b"), ["s"]);
+        assert_eq!(keys("WATCH a b c"), ["a", "b", "c"]);
+        assert_eq!(keys("MEMORY USAGE k SAMPLES 5"), ["k"]);
+        for none in ["PING a", "SUNSUBSCRIBE", "WATCH", "XADD"] {
+            assert!(keys(none).is_empty(), "{none}");
+        }
     }
 
     #[test]

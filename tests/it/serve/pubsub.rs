@@ -61,6 +61,10 @@ fn a_client_that_publishes_to_itself_gets_the_reply_first() {
     let lines: Vec<String> = (0..8).map(|_| client.read().line()).collect();
     assert_eq!(lines[4], "[:1 1-0 :1]");
     assert_eq!(&lines[5..], ["+PONG", ">[message c 1]", ">[message c 2]"]);
+    client.send_bytes(b"PUBLISH c before\r\nMULTI\r\nPUBLISH c 3\r\nUNSUBSCRIBE c\r\nEXEC\r\n");
+    let lines: Vec<String> = (0..7).map(|_| client.read().line()).collect();
+    assert_eq!(&lines[..2], [":1", "+OK"]);
+    assert_eq!(&lines[4..], [">[message c before]", "[:1 >[unsubscribe c :0]]", ">[message c 3]"], "never within the array");
 }
 
 #[test]
@@ -148,4 +152,74 @@ fn client_reply_off_silences_replies_and_no_messages() {
     client.send_bytes(b"CLIENT REPLY OFF\r\nPING\r\nSUBSCRIBE c\r\nPUBLISH c m\r\nNOPE\r\nCLIENT REPLY ON\r\n");
     let lines: Vec<String> = (0..3).map(|_| client.read().line()).collect();
     assert_eq!(lines, [">[subscribe c :1]", "+OK", ">[message c m]"]);
+}
+/// Publishes some MB to a subscriber that does not read; then what it reads, and what was dropped.
+fn flood(policy: &str) -> (Vec<usize>, i64) {
+    const COUNT: usize = 40_000;
+    let store = Store::new();
+    let server = Server::start(&store, &["--slow-subscriber", policy, "--subscriber-buffer", "64KiB"]);
+    let mut slow = server.client();
+    replies(&mut slow, "SUBSCRIBE c", 1);
+    let mut publisher = server.client3();
+    let filler = "x".repeat(1000);
+    for n in 0..COUNT {
+        // What the kernel's buffers take does not count, so there is more.
+        publisher.send(&["PUBLISH".to_owned(), "c".to_owned(), format!("{n}:{filler}")]);
+        publisher.read();
+    }
+    let list = publisher.say("CLIENT LIST TYPE pubsub").text();
+    let omem = |list: &str| {
+        let at = list.find(" omem=").map(|at| &list[at + 6..])?;
+        at.split(' ').next()?.parse::<usize>().ok()
+    };
+    if policy == "close" {
+        assert_eq!(list, "");
+    } else {
+        let omem = omem(&list).expect("a number");
+        assert!((32 << 10..512 << 10).contains(&omem), "{list}");
+        assert!(list.contains(" dropped="), "{list}");
+    }
+    let info = publisher.say("INFO stats").text();
+    let field = |name: &str| {
+        let line = info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {info}"));
+        line.parse::<i64>().expect("a number")
+    };
+    let dropped = field("pubsub_messages_dropped:");
+    assert_eq!(field("pubsub_subscribers_closed:"), i64::from(policy == "close"));
+    publisher.say("PUBLISH c last");
+    let mut got = Vec::new();
+    while let Some(message) = slow.try_read() {
+        let text = message.array()[2].text();
+        match text.split_once(':') {
+            Some((n, _)) => got.push(n.parse().expect("a number")),
+            None => break,
+        }
+        if policy == "drop-newest" && got.len() as i64 + dropped == COUNT as i64 {
+            break;
+        }
+    }
+    if policy != "close" {
+        assert_eq!(got.len() as i64 + dropped, COUNT as i64, "each message came or was counted");
+    }
+    (got, dropped)
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_loses_the_oldest_messages() {
+    let (got, dropped) = flood("drop-oldest");
+    assert!(dropped > 1000 && got.is_sorted());
+    assert_eq!((got.first(), got.last()), (Some(&0), Some(&39_999)));
+}
+
+#[test]
+fn or_the_newest_ones() {
+    let (got, dropped) = flood("drop-newest");
+    assert!(dropped > 1000);
+    assert!(got.iter().enumerate().all(|(index, n)| index == *n), "without a hole");
+}
+
+#[test]
+fn or_is_closed() {
+    let (got, dropped) = flood("close");
+    assert!(dropped >= 1 && got.len() < 39_999);
 }
