@@ -196,7 +196,10 @@ pub const SETTINGS: &[Setting] = &[
         help: "when a running server deletes the topic",
         read: |s| s.expire_at.map_or_else(|| "none".to_owned(), |at| at.0.to_string()),
         write: |s, v| match v {
-            "none" => Ok(s.expire_at = None),
+            "none" => {
+                s.expire_at = None;
+                Ok(())
+            }
             _ => v
                 .parse()
                 .map(|ms| s.expire_at = Some(TimestampMs(ms)))
