@@ -29,7 +29,7 @@ const READS_IN_A_ROW: u32 = 4;
 const KEPT_BYTES: usize = 16 << 10;
 /// Requests are executed until there are so many bytes of replies, and go on once the client has taken
 /// them: what it asks for at once may be far more than what is kept for it.
-const REPLIES_AT_ONCE: usize = 1 << 20;
+const REPLIES_AT_ONCE: usize = 256 << 10;
 /// Messages are taken out of the mailbox, where they are counted, up to so many bytes at a time.
 const MAIL_BYTES: usize = 64 << 10;
 
