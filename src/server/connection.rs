@@ -27,9 +27,9 @@ use crate::codec::resp::{Progress, Reply, RequestLimits, RequestParser};
 const READS_IN_A_ROW: u32 = 4;
 /// Buffers that grew beyond this are given back once they are empty.
 const KEPT_BYTES: usize = 16 << 10;
-/// Requests are executed until they have so many bytes of replies; then these are sent, before more is
-/// executed. So what a client has read already counts for no bound, however much it asks for at once.
-const REPLIES_AT_ONCE: usize = 1 << 20;
+/// Requests are executed until there are so many bytes of replies, and go on once the client has taken
+/// them: what it asks for at once may be far more than what is kept for it.
+const REPLIES_AT_ONCE: usize = 256 << 10;
 /// Messages are taken out of the mailbox, where they are counted, up to so many bytes at a time.
 const MAIL_BYTES: usize = 64 << 10;
 
@@ -50,7 +50,7 @@ pub(super) struct Connection {
     parser: RequestParser,
     /// Read, and not executed.
     input: Vec<u8>,
-    /// There may be whole requests in `input`: replies are sent before they are executed.
+    /// There may be whole requests in `input`, which wait until replies were sent.
     has_more: bool,
     /// Ready to be sent, of which this many bytes were.
     unsent: Reply,
@@ -144,11 +144,11 @@ impl Connection {
             if self.is_over() {
                 return Poll::Ready(());
             }
+            if self.has_more && self.sent == self.unsent.len() && !self.session.output.is_waiting() {
+                continue;
+            }
             if !self.may_read() {
                 return Poll::Pending;
-            }
-            if self.has_more {
-                continue;
             }
             match self.read(context) {
                 Poll::Pending => return Poll::Pending,
@@ -163,12 +163,13 @@ impl Connection {
         Poll::Pending
     }
 
-    /// The server ends: what was executed is answered, and no more.
+    /// What was executed is answered, and no more.
     fn stop(&mut self) {
         if let Some(blocked) = self.session.blocked.take() {
             self.end_waiting(&blocked);
         }
         self.session.is_closing = true;
+        self.has_more = false;
         self.input = Vec::new();
     }
 
@@ -198,14 +199,13 @@ impl Connection {
         let bytes = read.filled();
         if bytes.is_empty() {
             self.is_at_end = true;
-            // A request that was cut off is none.
-            self.input.clear();
+            self.drop_cut_off();
             return Poll::Ready(Ok(()));
         }
         Stats::add(&server.stats.bytes_in, bytes.len() as u64);
         Stats::add(&self.client.facts.bytes_in, bytes.len() as u64);
         self.client.facts.active.set(Instant::now());
-        if self.input.is_empty() && self.session.blocked.is_none() {
+        if self.input.is_empty() && self.session.blocked.is_none() && !self.has_much_to_send() {
             // Mostly whole requests: executed where they were read to.
             let done = self.execute(bytes);
             self.input.extend_from_slice(&bytes[done..]);
@@ -219,16 +219,30 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
+    /// A request that was cut off by the end is none.
+    fn drop_cut_off(&mut self) {
+        if !self.has_more {
+            self.input.clear();
+        }
+    }
+
     fn refuse(&mut self, text: &'static str) {
         self.server.stats.note_error(text);
         self.session.output.reply().error(text);
-        self.session.is_closing = true;
-        self.input = Vec::new();
+        self.stop();
+    }
+
+    fn has_much_to_send(&self) -> bool {
+        let bytes_max = self.server.options.limits.output_bytes_max;
+        self.unsent.len() - self.sent + self.session.output.len() >= REPLIES_AT_ONCE.min(bytes_max)
     }
 
     fn execute_input(&mut self) {
-        let waits = self.session.blocked.is_some() || (self.has_more && self.session.output.is_waiting());
-        if self.input.is_empty() || waits {
+        if self.input.is_empty() || self.session.blocked.is_some() {
+            return;
+        }
+        if self.has_much_to_send() || (self.has_more && self.session.output.is_waiting()) {
+            self.has_more = true;
             return;
         }
         let mut input = std::mem::take(&mut self.input);
@@ -238,17 +252,19 @@ impl Connection {
             input = Vec::new();
         }
         self.input = input;
+        if self.is_at_end {
+            self.drop_cut_off();
+        }
         self.client.facts.query_bytes.set(self.input.len());
     }
 
     /// Executes all whole requests in `bytes`; says how far it came.
     fn execute(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
-        let enough = self.session.output.len() + REPLIES_AT_ONCE;
         self.has_more = false;
         while !self.session.is_closing && self.session.blocked.is_none() {
-            if self.session.output.len() >= enough {
-                self.has_more = true;
+            if self.has_much_to_send() {
+                self.has_more = at < bytes.len();
                 break;
             }
             match self.parser.step(&bytes[at..]) {

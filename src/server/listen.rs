@@ -162,6 +162,10 @@ async fn run(server: &Rc<Server>, listeners: Vec<(Address, Listener)>) {
         .collect();
     server.stopper.asked().await;
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    for task in accepting {
+        // Only then its socket is closed.
+        let _ = task.await;
+    }
     if let Err(error) = crate::disk::remove_socket(server.store.root(), SOCKET) {
         warn!(%error, "the socket could not be removed");
     }

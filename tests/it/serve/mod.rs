@@ -2,6 +2,9 @@
 
 mod clients;
 mod connection;
+mod faults;
+mod faults_disk;
+mod faults_kill;
 mod groups;
 mod keys;
 mod pubsub;

@@ -25,7 +25,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn start(store: &Store, words: &[&str]) -> Server {
         let words = [&["serve", "--resp", "127.0.0.1:0"], words].concat();
-        let mut child = store.command(&words).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        Server::started(store.command(&words).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts"))
+    }
+
+    /// Waits until it is ready; its stderr is a pipe.
+    #[track_caller]
+    pub(crate) fn started(mut child: Child) -> Server {
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut said = String::new();
         let port = loop {
@@ -52,10 +57,35 @@ impl Server {
     /// A client that speaks RESP2.
     #[track_caller]
     pub(crate) fn client(&self) -> Client {
+        Client { stream: Box::new(self.socket()), buffer: Vec::new(), at: 0 }
+    }
+
+    /// A connection for bytes that are no requests.
+    #[track_caller]
+    pub(crate) fn socket(&self) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
         stream.set_nodelay(true).expect("a socket");
         stream.set_read_timeout(Some(LIMIT)).expect("a socket");
-        Client { stream: Box::new(stream), buffer: Vec::new(), at: 0 }
+        stream
+    }
+
+    /// What `/proc` says of it: `RssAnon` in KiB, as an example.
+    #[track_caller]
+    pub(crate) fn status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("there is such a line");
+        line.split_whitespace().nth(1).expect("a value").parse().expect("a number")
+    }
+
+    /// How many descriptors it has open.
+    #[track_caller]
+    pub(crate) fn files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
+    }
+
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id() as i32).expect("a process"), signal).expect("it lives");
     }
 
     /// A client that speaks RESP3.
@@ -68,9 +98,14 @@ impl Server {
 
     /// Sends a signal and waits for the end; the exit status, and what was said on stderr.
     #[track_caller]
-    pub(crate) fn end(mut self, signal: Signal) -> (Option<i32>, String) {
-        let pid = Pid::from_raw(self.child.id() as i32).expect("a process");
-        kill_process(pid, signal).expect("it lives");
+    pub(crate) fn end(self, signal: Signal) -> (Option<i32>, String) {
+        self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let status = self.child.wait().expect("it ends");
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).expect("text");
@@ -150,6 +185,29 @@ impl Client {
     #[track_caller]
     pub(crate) fn read(&mut self) -> Value {
         self.try_read().expect("a reply, and not the end")
+    }
+
+    /// Whether the server has closed the connection: what is asked is not answered any more.
+    #[track_caller]
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.stream.write_all(b"PING\r\n").is_err() || self.try_read_whole().is_none()
+    }
+
+    /// The next reply if it comes whole; `None` = the server has closed the connection, perhaps in the middle of it.
+    #[track_caller]
+    pub(crate) fn try_read_whole(&mut self) -> Option<Value> {
+        let mut more = [0; 65_536];
+        loop {
+            if let Some(value) = take(&mut &self.buffer[self.at..]) {
+                return Some(value);
+            }
+            match self.stream.read(&mut more) {
+                Ok(0) => return None,
+                Ok(n) => self.buffer.extend_from_slice(&more[..n]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("no reply: {error}"),
+            }
+        }
     }
 
     /// The next reply; `None` = the server has closed the connection.
