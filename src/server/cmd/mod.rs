@@ -3,13 +3,17 @@
 
 mod connection;
 mod drave;
+mod drave_group;
 mod offload;
 mod parse;
 mod references;
 mod xack;
 mod xadd;
+mod xclaim;
 mod xdel;
 mod xgroup;
+mod xinfo;
+mod xpending;
 mod xrange;
 mod xread;
 mod xreadgroup;
@@ -161,6 +165,16 @@ fn help(call: &mut Call<'_>, name: &str, lines: &[&str]) -> Answer<Done> {
 
 /// Every command, sorted by name.
 pub(super) const COMMANDS: &[Spec] = &[
+    container("drave.group", ("stream", "drave"), "A container for what consumer groups can do here.", drave_group::SUBCOMMANDS),
+    command(
+        "drave.nack",
+        -6,
+        WRITE,
+        Keys::FIRST,
+        ("stream", "drave"),
+        "Gives pending messages of a consumer group back, after a pause, or to the dead-letter topic.",
+        drave_group::nack,
+    ),
     command(
         "drave.offset",
         4,
@@ -216,7 +230,24 @@ pub(super) const COMMANDS: &[Spec] = &[
         "Appends a new message to a stream. Creates the key if it doesn't exist.",
         xadd::xadd,
     ),
-    container("xgroup", ("stream", "5.0.0"), "A container for consumer groups commands.", xgroup::SUBCOMMANDS),
+    command(
+        "xautoclaim",
+        -6,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "6.2.0"),
+        "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member.",
+        xclaim::xautoclaim,
+    ),
+    command(
+        "xclaim",
+        -6,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member.",
+        xclaim::xclaim,
+    ),
     command(
         "xdel",
         -3,
@@ -235,6 +266,8 @@ pub(super) const COMMANDS: &[Spec] = &[
         "Deletes one or multiple entries from the stream.",
         xdel::xdelex,
     ),
+    container("xgroup", ("stream", "5.0.0"), "A container for consumer groups commands.", xgroup::SUBCOMMANDS),
+    container("xinfo", ("stream", "5.0.0"), "A container for stream introspection commands.", xinfo::SUBCOMMANDS),
     command(
         "xlen",
         2,
@@ -243,6 +276,24 @@ pub(super) const COMMANDS: &[Spec] = &[
         ("stream", "5.0.0"),
         "Return the number of messages in a stream.",
         xrange::xlen,
+    ),
+    command(
+        "xnack",
+        -7,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "8.8.0"),
+        "Gives pending messages of a consumer group back, to be delivered again at once.",
+        xack::xnack,
+    ),
+    command(
+        "xpending",
+        -3,
+        READ,
+        Keys::FIRST,
+        ("stream", "5.0.0"),
+        "Returns the information and entries from a stream consumer group's pending entries list.",
+        xpending::xpending,
     ),
     command(
         "xrange",

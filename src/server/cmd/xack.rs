@@ -1,12 +1,16 @@
-//! XACK: being done with entries of a group.
+//! Being done with entries of a group, or giving them back: XACK, XNACK.
 
 use smallvec::SmallVec;
 
+use super::xdel::read_ids;
+use super::xpending::no_group;
 use super::{Done, parse};
+use crate::broker::group::HandBack;
+use crate::codec::group_event::Count;
 use crate::ids::RecordId;
 use crate::server::dispatch::Call;
 use crate::server::groups;
-use crate::server::refusal::Answer;
+use crate::server::refusal::{Answer, Refusal, SYNTAX};
 
 pub(super) fn xack(call: &mut Call<'_>) -> Answer<Done> {
     let from = call.reply().len();
@@ -22,6 +26,38 @@ pub(super) fn xack(call: &mut Call<'_>) -> Answer<Done> {
     call.reply().unsigned(acked);
     if acked > 0 {
         group.owe(call, &entry, from)?;
+    }
+    Ok(Done::Replied)
+}
+
+/// XNACK key group SILENT|FAIL|FATAL IDS n id ... [RETRYCOUNT n] [FORCE]: gives entries back, to be
+/// delivered again at once.
+pub(super) fn xnack(call: &mut Call<'_>) -> Answer<Done> {
+    let from = call.reply().len();
+    let (key, name) = (call.arg(1), call.arg(2));
+    let modes = [("silent", Count::Undo), ("fail", Count::Keep), ("fatal", Count::Set(u32::MAX))];
+    let mode = modes.iter().find(|(word, _)| parse::is(call.arg(3), word)).ok_or(SYNTAX)?;
+    let mut how = HandBack { count: mode.1, delay_ms: 0, force: false };
+    let mut end = call.args.len();
+    loop {
+        match &call.args[4.min(end)..end] {
+            [.., word] if parse::is(word, "force") => (how.force, end) = (true, end - 1),
+            [.., word, count] if parse::is(word, "retrycount") => {
+                let bad = || Refusal::text("ERR Invalid RETRYCOUNT option argument for XNACK");
+                let count = parse::integer(count).ok().and_then(|count| u32::try_from(count).ok()).ok_or_else(bad)?;
+                (how.count, end) = (Count::Set(count), end - 2);
+            }
+            _ => break,
+        }
+    }
+    let ids = read_ids(&call.args[..end], 4)?;
+    let (entry, group) = groups::find(call.server, key, name)?.ok_or_else(|| no_group(key, name))?;
+    let released = group.shared.borrow_mut().hand_back(&ids, &how);
+    let released = released.map_err(|error| groups::gone_or(error, || no_group(key, name)))?;
+    call.reply().unsigned(released);
+    if released > 0 {
+        group.owe(call, &entry, from)?;
+        call.server.waiters.wake(key);
     }
     Ok(Done::Replied)
 }

@@ -142,12 +142,24 @@ fn from(id: &[u8]) -> Answer<From> {
 }
 
 /// Writes what is handed out.
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     reply: &'a mut Reply,
     at: usize,
     count: usize,
     /// What was known before stands in each row.
     has_before: bool,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn new(reply: &'a mut Reply, has_before: bool) -> Rows<'a> {
+        let at = reply.len();
+        Rows { reply, at, count: 0, has_before }
+    }
+
+    /// How many were written.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
 }
 
 impl Handout for Rows<'_> {
@@ -161,6 +173,11 @@ impl Handout for Rows<'_> {
         } else {
             reading::put_entry(self.reply, record);
         }
+    }
+
+    fn put_id(&mut self, id: RecordId) {
+        self.count += 1;
+        self.reply.id(id);
     }
 
     fn put_gone(&mut self, id: RecordId) {
@@ -186,9 +203,8 @@ impl ReadGroup {
     /// Writes the entries of one topic; says how many.
     fn read(&self, server: &Rc<Server>, reply: &mut Reply, key: &[u8], from: From) -> Answer<usize> {
         let Some((entry, group)) = groups::find(server, key, &self.group)? else { return Err(self.no_group(key)) };
-        let at = reply.len();
         let is_new = matches!(from, From::New);
-        let mut rows = Rows { reply, at, count: 0, has_before: is_new && self.claim_idle_ms.is_some() };
+        let mut rows = Rows::new(reply, is_new && self.claim_idle_ms.is_some());
         let before = group.shared.borrow().journal().log_end();
         {
             let mut shared = group.shared.borrow_mut();

@@ -6,7 +6,7 @@ use super::rig::{Client, Server, Value};
 use crate::support::Store;
 
 /// A server with a topic `s` of the records `1-0` to `5-0`, each with the field `n`.
-fn five(words: &[&str]) -> (Store, Server, Client) {
+pub(super) fn five(words: &[&str]) -> (Store, Server, Client) {
     let store = Store::new();
     let server = Server::start(&store, words);
     let mut client = server.client();
@@ -14,14 +14,14 @@ fn five(words: &[&str]) -> (Store, Server, Client) {
     (store, server, client)
 }
 
-fn add(client: &mut Client, numbers: std::ops::RangeInclusive<u64>) {
+pub(super) fn add(client: &mut Client, numbers: std::ops::RangeInclusive<u64>) {
     for n in numbers {
         assert_eq!(client.say(&format!("XADD s {n}-0 n {n}")).line(), format!("{n}-0"));
     }
 }
 
 #[track_caller]
-fn expect(client: &mut Client, pairs: &[(&str, &str)]) {
+pub(super) fn expect(client: &mut Client, pairs: &[(&str, &str)]) {
     for (line, reply) in pairs {
         assert_eq!(client.say(line).line(), *reply, "{line}");
     }
