@@ -40,7 +40,8 @@ pub(super) struct Groups(RefCell<HashMap<Box<[u8]>, Rc<Group>>>);
 impl Groups {
     /// The group, if there is one.
     pub(super) fn find(&self, server: &Server, entry: &Entry, name: &[u8]) -> Answer<Option<Rc<Group>>> {
-        if let Some(known) = self.0.borrow().get(name).cloned() {
+        let known = self.0.borrow().get(name).cloned();
+        if let Some(known) = known {
             if !known.shared.borrow().journal().is_retired() {
                 return Ok(Some(known));
             }

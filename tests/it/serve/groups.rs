@@ -205,6 +205,18 @@ fn who_blocked_first_is_served_first_and_who_has_gone_gets_nothing() {
 }
 
 #[test]
+fn a_group_that_a_shell_deletes_is_gone_and_its_namesake_is_another() {
+    let (store, _server, mut client) = five(&[]);
+    client.say("XGROUP CREATE s g 0");
+    client.say("XREADGROUP GROUP g a STREAMS s >");
+    store.ok(&["group", "delete", "--yes", "s", "g"]);
+    let told = "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option";
+    assert_eq!(client.say("XREADGROUP GROUP g a STREAMS s >").line(), told);
+    store.ok(&["group", "create", "s", "g", "--from", "start"]);
+    expect(&mut client, &[("XREADGROUP GROUP g a COUNT 1 STREAMS s >", "[[s [[1-0 [n 1]]]]]"), ("XACK s g 1 2 3", ":1")]);
+}
+
+#[test]
 fn a_group_goes_on_after_the_server_was_killed() {
     let (store, server, mut client) = five(&[]);
     expect(
