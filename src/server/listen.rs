@@ -210,6 +210,7 @@ async fn look_after(server: Rc<Server>) {
     loop {
         every.tick().await;
         server.stats.tick();
+        server.topics.beat();
         let Some(idle_max) = server.tunables.idle_max.get() else { continue };
         let now = Instant::now();
         for client in server.clients.borrow().iter() {

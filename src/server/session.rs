@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use super::groups::Group;
 use super::output::Output;
 use super::refusal::Answer;
 use super::state::Server;
+use super::topics::Entry;
 use super::waiters::WaiterId;
+use crate::ids::ConsumerId;
 use std::rc::Rc;
 
 /// A client's side of the server: only its own task has it.
@@ -22,6 +25,17 @@ pub(super) struct Session {
     pub(super) replies: Replies,
     pub(super) subscriptions: super::hub::Subscriptions,
     pub(super) blocked: Option<Blocked>,
+    /// Consumers that are members of their groups as long as this client is connected.
+    pub(super) memberships: Vec<Membership>,
+}
+
+/// A consumer of a group whose lanes have owners.
+#[derive(Debug)]
+pub(super) struct Membership {
+    /// Kept, so that the topic stays in hand.
+    pub(super) _entry: Rc<Entry>,
+    pub(super) group: Rc<Group>,
+    pub(super) consumer: ConsumerId,
 }
 
 /// Commands between MULTI and EXEC.
@@ -98,6 +112,7 @@ impl Session {
             replies: Replies::On,
             subscriptions: super::hub::Subscriptions::default(),
             blocked: None,
+            memberships: Vec::new(),
         }
     }
 }

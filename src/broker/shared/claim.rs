@@ -162,6 +162,18 @@ impl SharedGroup<'_> {
         Ok(buried)
     }
 
+    /// Whether a record was not delivered yet, or is pending.
+    #[must_use]
+    pub fn refers_to(&self, offset: Offset) -> bool {
+        offset >= self.state().delivered_below() || self.state().entry(EntryKey::topic(offset)).is_some()
+    }
+
+    /// Settles the entries at these offsets, whoever has them.
+    pub fn drop_entries(&mut self, offsets: &[Offset]) -> Result<u64> {
+        let keys: Vec<EntryKey> = offsets.iter().copied().map(EntryKey::topic).collect();
+        self.settler.group.decide(|state, now| group::ack_any(state, &keys, now))
+    }
+
     /// Which of these are pending, one by one.
     pub fn are_pending(&mut self, ids: &[RecordId]) -> Result<Vec<bool>> {
         self.look()?;

@@ -10,12 +10,14 @@
 //! | `take` | records for a consumer: new ones, and those it has |
 //! | `settle`, `claim` | acks; entries that change hands, or go back |
 //! | `tell` | what is pending |
+//! | `members` | consumers of groups whose lanes have owners |
 //! | `find` | offsets of IDs, IDs of offsets |
 //! | `recent` | those that were read lately |
 //! | `place` | how far a group is, as Redis counts it |
 
 mod claim;
 mod find;
+mod members;
 mod place;
 mod recent;
 mod settle;
@@ -24,6 +26,7 @@ mod tell;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use self::claim::{Claiming, Scanned};
 use self::find::Finder;
@@ -53,6 +56,9 @@ pub struct SharedGroup<'s> {
     fresh_ids: Vec<RecordId>,
     /// When consumers asked last, whether or not they got something: the journal knows the latter.
     asked: HashMap<ConsumerId, TimestampMs>,
+    /// Members for whom this process holds the lock, and the client that read last under the name.
+    held: HashMap<ConsumerId, u64>,
+    looked: Option<Instant>,
 }
 
 /// Where a group is to stand.
@@ -107,6 +113,8 @@ impl<'s> SharedGroup<'s> {
             fresh: Vec::new(),
             fresh_ids: Vec::new(),
             asked: HashMap::new(),
+            held: HashMap::new(),
+            looked: None,
             settler: GroupSettler::of(group, flusher)?,
         })
     }

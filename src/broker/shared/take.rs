@@ -16,6 +16,8 @@ const STRETCH: usize = 4096;
 pub struct Want<'a> {
     /// Its name.
     pub consumer: &'a [u8],
+    /// The client that asks.
+    pub client: u64,
     /// How many at most; beyond [`TAKE_MAX`] it is that.
     pub count: usize,
     /// Delivered is settled.
@@ -63,6 +65,8 @@ impl SharedGroup<'_> {
     pub fn take(&mut self, want: &Want<'_>, out: &mut impl Handout) -> Result<()> {
         self.look()?;
         let (me, _) = self.consumer(want.consumer)?;
+        self.join(want.consumer, me, want.client)?;
+        self.look_after_others()?;
         loop {
             if self.try_take(me, want, out)? {
                 return Ok(());

@@ -222,6 +222,15 @@ pub(super) const COMMANDS: &[Spec] = &[
         xack::xack,
     ),
     command(
+        "xackdel",
+        -6,
+        WRITE.and(FAST),
+        Keys::FIRST,
+        ("stream", "8.2.0"),
+        "Acknowledges and deletes one or multiple messages for a stream consumer group.",
+        xack::xackdel,
+    ),
+    command(
         "xadd",
         -5,
         WRITE.and(FAST).and(Flags::BATCHED),

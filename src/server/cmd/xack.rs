@@ -1,8 +1,9 @@
-//! Being done with entries of a group, or giving them back: XACK, XNACK.
+//! Being done with entries of a group, or giving them back: XACK, XACKDEL, XNACK.
 
 use smallvec::SmallVec;
 
-use super::xdel::read_ids;
+use super::references::References;
+use super::xdel::{delete, look_up, read_ids};
 use super::xpending::no_group;
 use super::{Done, parse};
 use crate::broker::group::HandBack;
@@ -60,4 +61,36 @@ pub(super) fn xnack(call: &mut Call<'_>) -> Answer<Done> {
         call.server.waiters.wake(key);
     }
     Ok(Done::Replied)
+}
+
+/// XACKDEL key group [KEEPREF|DELREF|ACKED] IDS n id ...: settles entries, and deletes their records. Says
+/// what became of each.
+pub(super) fn xackdel(call: &mut Call<'_>) -> Answer<Done> {
+    let mut at = 3;
+    let references = References::read(call.arg(at)).inspect(|_| at += 1).unwrap_or(References::Keep);
+    let ids = read_ids(call.args, at)?;
+    let Some((entry, group)) = groups::find(call.server, call.arg(1), call.arg(2))? else {
+        let reply = call.reply();
+        reply.array(ids.len());
+        ids.iter().for_each(|_| reply.integer(-1));
+        return Ok(Done::Replied);
+    };
+    let mut shared = group.shared.borrow_mut();
+    let pending = shared.are_pending(&ids)?;
+    let own: Vec<RecordId> = ids.iter().zip(&pending).filter(|(_, pending)| **pending).map(|(id, _)| *id).collect();
+    shared.ack(&own)?;
+    drop(shared);
+    group.changed(call.server, &entry)?;
+    let mut found = look_up(&entry, &own)?;
+    let kept = references.release(call.server, &entry, &mut found)?;
+    let code = |(id, pending): (&RecordId, &bool)| match pending {
+        false => -1,
+        true if kept.contains(id) => 2,
+        true => 1,
+    };
+    let codes: Vec<i64> = ids.iter().zip(&pending).map(code).collect();
+    delete(call, &entry, &found, move |_, reply| {
+        reply.array(codes.len());
+        codes.iter().for_each(|code| reply.integer(*code));
+    })
 }

@@ -10,7 +10,7 @@ use crate::codec::group_event::Source;
 use crate::codec::resp::Reply;
 use crate::ids::{ConsumerId, Offset, RecordId, TimestampMs};
 use crate::server::dispatch::Call;
-use crate::server::groups::Group;
+use crate::server::groups::{Group, all};
 use crate::server::reading;
 use crate::server::refusal::{Answer, NO_SUCH_KEY, SYNTAX};
 use crate::server::topics::Entry;
@@ -46,19 +46,6 @@ fn topic(call: &Call<'_>) -> Answer<Rc<Entry>> {
     call.server.topics.find(call.server, call.arg(2))?.ok_or(NO_SUCH_KEY)
 }
 
-/// Every group of the topic, by name.
-fn groups_of(call: &Call<'_>, entry: &Rc<Entry>) -> Answer<Vec<Rc<Group>>> {
-    let mut groups = Vec::new();
-    for name in call.server.store.list_groups(&entry.topic)? {
-        // One that was deleted since is not told.
-        if let Some(group) = entry.groups.find(call.server, entry, name.as_bytes())? {
-            group.shared.borrow_mut().look()?;
-            groups.push(group);
-        }
-    }
-    Ok(groups)
-}
-
 fn optional(reply: &mut Reply, count: Option<u64>) {
     match count {
         Some(count) => reply.unsigned(count),
@@ -79,7 +66,7 @@ fn progress(shared: &mut SharedGroup<'static>) -> Answer<(RecordId, Option<u64>,
 
 fn groups(call: &mut Call<'_>) -> Answer<Done> {
     let entry = topic(call)?;
-    let groups = groups_of(call, &entry)?;
+    let groups = all(call.server, &entry)?;
     let reply = call.session.output.reply();
     reply.array(groups.len());
     for group in groups {
@@ -146,7 +133,7 @@ fn stream(call: &mut Call<'_>) -> Answer<Done> {
         _ => return Err(SYNTAX),
     };
     let entry = topic(call)?;
-    let mut groups = groups_of(call, &entry)?;
+    let mut groups = all(call.server, &entry)?;
     let numbers = numbers(&entry)?;
     let now = call.server.now();
     let reply = call.session.output.reply();

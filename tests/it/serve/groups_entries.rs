@@ -172,3 +172,28 @@ fn a_client_gives_back_for_a_while_or_for_good() {
     let letters = String::from_utf8_lossy(&letters);
     assert!(letters.contains("broken"), "{letters}");
 }
+
+#[test]
+fn entries_are_acked_and_deleted_at_once() {
+    let (_store, _server, mut client) = five(&[]);
+    expect(
+        &mut client,
+        &[
+            ("XACKDEL s none IDS 2 1 2", "[:-1 :-1]"),
+            ("XACKDEL none g IDS 1 1", "[:-1]"),
+            ("XGROUP CREATE s g 0", "+OK"),
+            ("XGROUP CREATE s h 0", "+OK"),
+            ("XREADGROUP GROUP g a COUNT 4 STREAMS s >", "[[s [[1-0 [n 1]] [2-0 [n 2]] [3-0 [n 3]] [4-0 [n 4]]]]]"),
+            ("XACKDEL s g ACKED IDS 2 1 5", "[:2 :-1]"),
+            ("XREADGROUP GROUP h a COUNT 3 STREAMS s >", "[[s [[1-0 [n 1]] [2-0 [n 2]] [3-0 [n 3]]]]]"),
+            ("XACK s h 3", ":1"),
+            ("XACKDEL s g ACKED IDS 2 2 3", "[:2 :1]"),
+            ("XACKDEL s g IDS 1 4", "[:1]"),
+            ("XDELEX s ACKED IDS 2 1 9", "[:2 :-1]"),
+            ("XDELEX s DELREF IDS 1 1", "[:1]"),
+            ("XPENDING s h", "[:1 2-0 2-0 [[a 1]]]"),
+            ("XRANGE s - +", "[[2-0 [n 2]] [5-0 [n 5]]]"),
+            ("XREADGROUP GROUP h a STREAMS s >", "[[s [[5-0 [n 5]]]]]"),
+        ],
+    );
+}

@@ -65,3 +65,45 @@ fn what_a_client_has_is_its_own_until_the_lease_has_run_out() {
     assert!(began.elapsed().as_millis() >= 900, "{:?}", began.elapsed());
     assert_eq!(client.say("XACK s g 1 2").line(), ":0");
 }
+
+#[test]
+fn a_group_in_order_gives_each_client_its_lanes_and_those_of_who_has_gone_to_others() {
+    let store = Store::new();
+    let server = Server::start(&store, &[]);
+    let (mut one, mut two) = (server.client(), server.client());
+    assert_eq!(one.say("DRAVE.GROUP CREATE s g 0 MKSTREAM order key lease 1s").line(), "+OK");
+    let read = |name: &str| ["XREADGROUP", "GROUP", "g", name, "COUNT", "100", "STREAMS", "s", ">"].map(str::to_owned);
+    assert_eq!(one.ask(&read("one")), Value::NullArray);
+    assert_eq!(two.ask(&read("two")), Value::NullArray);
+    for n in 0..200 {
+        one.say(&format!("XADD s * key k{} n {n}", n % 40));
+    }
+    let keys = |value: &Value| -> Vec<(String, String)> {
+        let entries = value.array()[0].array()[1].array().to_vec();
+        entries.iter().map(|entry| (entry.array()[0].text(), entry.array()[1].array()[1].text())).collect()
+    };
+    let (first, second) = (keys(&one.ask(&read("one"))), keys(&two.ask(&read("two"))));
+    assert!(first.iter().all(|(_, key)| second.iter().all(|(_, other)| key != other)), "no key goes to both");
+    assert!(!first.is_empty() && !second.is_empty());
+    let refused = "-ERR the group keeps the order of its records: single entries cannot be claimed";
+    assert_eq!(one.say("XCLAIM s g one 0 1-0").line(), refused);
+    // What the second one had goes to the first, once it is gone and its lease is over.
+    drop(two);
+    let mut seen: Vec<String> = first.iter().map(|(id, _)| id.clone()).collect();
+    let mut got = first;
+    while seen.len() < 200 {
+        let ack: Vec<String> =
+            ["XACK", "s", "g"].iter().map(ToString::to_string).chain(got.iter().map(|(id, _)| id.clone())).collect();
+        if ack.len() > 3 {
+            assert_eq!(one.ask(&ack).int() as usize, ack.len() - 3);
+        }
+        let next = ["XREADGROUP", "GROUP", "g", "one", "BLOCK", "20000", "COUNT", "100", "STREAMS", "s", ">"];
+        let next = one.ask(&next);
+        assert_ne!(next, Value::NullArray, "{} of 200", seen.len());
+        got = keys(&next);
+        seen.extend(got.iter().map(|(id, _)| id.clone()));
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 200, "each once");
+}
