@@ -43,6 +43,7 @@ complete -c drave -n "__fish_drave_needs_command" -f -a "dlq" -d 'List, retry an
 complete -c drave -n "__fish_drave_needs_command" -f -a "topic" -d 'Create, change, trim, delete and list topics'
 complete -c drave -n "__fish_drave_needs_command" -f -a "inspect" -d 'Look at a store, its topics, segments, frames and cursors'
 complete -c drave -n "__fish_drave_needs_command" -f -a "verify" -d 'Read every byte, check every checksum and link'
+complete -c drave -n "__fish_drave_needs_command" -f -a "serve" -d 'Serve the store to Redis clients, in any language'
 complete -c drave -n "__fish_drave_needs_command" -f -a "generate" -d 'Generate man pages and shell completions'
 complete -c drave -n "__fish_drave_using_subcommand publish" -s d -l delimiter -d 'Records on stdin end in this; \\n \\t \\r \\0 \\\\ and \\xNN are understood' -r
 complete -c drave -n "__fish_drave_using_subcommand publish" -l file -d 'Each of these files is one record' -r
@@ -521,6 +522,29 @@ complete -c drave -n "__fish_drave_using_subcommand verify" -s q -l quiet -d 'Sa
 complete -c drave -n "__fish_drave_using_subcommand verify" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand verify" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand serve" -l resp -d 'Also listen on this address, as 127.0.0.1:7379 or [::1]:7379; repeatable. Port 0: any free one' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l password-file -d 'Clients have to say the password that this file holds (its first line): AUTH, or HELLO 3 AUTH default PASSWORD' -r -F
+complete -c drave -n "__fish_drave_using_subcommand serve" -l slow-subscriber -d 'What becomes of messages for a subscriber that does not keep up' -r -f -a "drop-oldest\t'What waits longest goes'
+drop-newest\t'What comes now goes'
+close\t'The subscriber is closed'"
+complete -c drave -n "__fish_drave_using_subcommand serve" -l subscriber-buffer -d 'Bytes of messages kept for a subscriber that does not keep up' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l max-clients -d 'The most connections at once' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l query-buffer -d 'The largest request: what a client has sent beyond it closes the connection' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l argument-size -d 'The largest argument of a request' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l output-buffer -d 'Bytes of replies that a client has not read: beyond it is closed' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l idle-timeout -d 'Close connections that say nothing for so long; those that wait or listen are left alone [default: never]' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l log-format -d 'How the log on stderr is written' -r -f -a "text\t''
+json\t''"
+complete -c drave -n "__fish_drave_using_subcommand serve" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand serve" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l allow-flush -d 'Let FLUSHDB and FLUSHALL delete every topic'
+complete -c drave -n "__fish_drave_using_subcommand serve" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand serve" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand serve" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::ids::TimestampMs;
 use crate::units;
 
 /// What must have happened before a record counts as stored.
@@ -99,6 +100,8 @@ pub struct TopicSettings {
     pub compression: Compression,
     /// The largest record, in bytes of its fields.
     pub record_bytes_max: u64,
+    /// When a running server deletes the topic, in ms since 1970.
+    pub expire_at: Option<TimestampMs>,
 }
 
 /// The largest record there can be: 512 MiB.
@@ -117,6 +120,7 @@ impl Default for TopicSettings {
             segment_age: Duration::from_secs(7 * 86_400),
             compression: Compression::None,
             record_bytes_max: RECORD_BYTES_LIMIT,
+            expire_at: None,
         }
     }
 }
@@ -185,6 +189,19 @@ pub const SETTINGS: &[Setting] = &[
         help: "larger records are refused",
         read: |s| units::format_size(s.record_bytes_max),
         write: |s, v| bounded(units::parse_size(v)?, 1..=RECORD_BYTES_LIMIT, "1 byte to 512MiB").map(|v| s.record_bytes_max = v),
+    },
+    Setting {
+        name: "expire-at",
+        values: "none, ms since 1970",
+        help: "when a running server deletes the topic",
+        read: |s| s.expire_at.map_or_else(|| "none".to_owned(), |at| at.0.to_string()),
+        write: |s, v| match v {
+            "none" => Ok(s.expire_at = None),
+            _ => v
+                .parse()
+                .map(|ms| s.expire_at = Some(TimestampMs(ms)))
+                .map_err(|_| format!("'{v}' is not a time: none, or ms since 1970")),
+        },
     },
 ];
 

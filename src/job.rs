@@ -14,6 +14,7 @@ pub struct Job(Arc<State>);
 struct State {
     stop: AtomicBool,
     deadline: Option<Instant>,
+    patience: Option<Duration>,
     done: AtomicU64,
     total: AtomicU64,
 }
@@ -30,6 +31,19 @@ impl Job {
     pub fn with_limit(limit: Option<Duration>) -> Job {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         Job(Arc::new(State { deadline, ..State::default() }))
+    }
+
+    /// Work on a thread that others wait for: it gives up with [`Error::Busy`] when somebody holds a lock
+    /// for longer than `patience`, and leaves repairs to others.
+    #[must_use]
+    pub fn with_patience(patience: Duration) -> Job {
+        Job(Arc::new(State { patience: Some(patience), ..State::default() }))
+    }
+
+    /// How long each lock is waited for at most; `None` = as long as is usual.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        self.0.patience
     }
 
     /// Asks the work to end at its next safe place.

@@ -72,10 +72,12 @@ impl Context {
 
     /// The directory of the store; refused when `--store` names an engine that is not a directory.
     pub(crate) fn store_path(&self) -> Result<PathBuf> {
-        match self.store.clone().or_else(|| non_empty("DRAVE_STORE")) {
-            Some(place) => parse_place(place),
-            None => default_store(),
-        }
+        self.named_store()?.map_or_else(default_store, Ok)
+    }
+
+    /// The same, if somebody has named one.
+    pub(crate) fn named_store(&self) -> Result<Option<PathBuf>> {
+        self.store.clone().or_else(|| non_empty("DRAVE_STORE")).map(parse_place).transpose()
     }
 
     /// Handles SIGINT and SIGTERM from now on: they stop [`Context::job`]. For commands that read

@@ -1,4 +1,4 @@
-//! `drave generate`: what `man/` and `completions/` hold.
+//! `drave generate`: what `man/` and `completions/` hold, and a unit for systemd.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,9 @@ use clap::{Args as ClapArgs, Command, CommandFactory as _, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
+use super::context::Context;
 use super::exit::{Exit, stdout_failed};
-use super::{Cli, Result};
+use super::{Cli, Result, systemd};
 
 /// Generate man pages and shell completions
 #[derive(ClapArgs, Debug)]
@@ -31,6 +32,15 @@ enum What {
         /// Which one
         shell: Shell,
     },
+    /// A unit for systemd that runs `drave serve`, on stdout
+    ///
+    /// Without a store of your own it has /var/lib/drave, and a user of its own who exists only while it runs. A store that is named
+    /// somewhere else is served by its owner.
+    Systemd {
+        /// What stands behind `drave serve`, as in: -- --resp 127.0.0.1:7379
+        #[arg(last = true, value_name = "OPTIONS")]
+        words: Vec<String>,
+    },
 }
 
 const EXAMPLES: &str = "\
@@ -39,10 +49,11 @@ Examples:
   drave generate man ~/.local/share/man/man1
   drave generate completions bash > ~/.local/share/bash-completion/completions/drave
   drave generate completions zsh > ~/.zfunc/_drave
-  drave generate completions fish > ~/.config/fish/completions/drave.fish";
+  drave generate completions fish > ~/.config/fish/completions/drave.fish
+  drave generate systemd -- --resp 127.0.0.1:7379 > /etc/systemd/system/drave.service";
 
 /// Runs the verb.
-pub(super) fn run(args: &Args) -> Result {
+pub(super) fn run(args: &Args, context: &Context) -> Result {
     match &args.what {
         What::Man { directory: Some(directory) } => {
             let cannot = || format!("cannot write man pages into {}", directory.display());
@@ -53,6 +64,10 @@ pub(super) fn run(args: &Args) -> Result {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut tree(), "drave", &mut script);
             std::io::Write::write_all(&mut std::io::stdout().lock(), &script).map_err(stdout_failed)?;
+        }
+        What::Systemd { words } => {
+            let unit = systemd::unit(context.named_store()?, words)?;
+            std::io::Write::write_all(&mut std::io::stdout().lock(), unit.as_bytes()).map_err(stdout_failed)?;
         }
     }
     Ok(Exit::Done)

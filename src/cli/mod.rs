@@ -29,6 +29,7 @@ mod reading;
 mod replay;
 mod serve;
 mod signals;
+mod systemd;
 mod table;
 mod tail;
 #[cfg(test)]
@@ -168,7 +169,7 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Serve(args) => serve::run(args, context),
-        Command::Generate(args) => generate::run(&args),
+        Command::Generate(args) => generate::run(&args, context),
     }
 }
 

@@ -335,7 +335,8 @@ mod tests {
             .expect("a table")
             .map(|record| {
                 let record = record.expect("well formed");
-                let fields = record.fields().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+                let fields: Vec<_> = record.fields().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+                assert_eq!(record.field_count(), fields.len());
                 (record.offset.0, record.id, (fields, record.null, None))
             })
             .collect()

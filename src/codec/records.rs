@@ -17,6 +17,8 @@ pub struct Record<'a> {
     /// A tombstone: the key's records before it are superseded by nothing.
     pub null: bool,
     fields: FieldsOf<'a>,
+    /// How many fields are in the list, or how many headers.
+    listed: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +57,16 @@ impl<'a> Record<'a> {
             FieldsOf::Shaped { key, value, headers } => Fields { key, value, rest: headers, listed: false },
             FieldsOf::Listed(list) => Fields { key: None, value: None, rest: list, listed: true },
         }
+    }
+
+    /// How many fields there are.
+    #[must_use]
+    pub fn field_count(&self) -> usize {
+        let named = match self.fields {
+            FieldsOf::Shaped { key, value, .. } => usize::from(key.is_some()) + usize::from(value.is_some()),
+            FieldsOf::Listed(_) => 0,
+        };
+        named + self.listed as usize
     }
 
     /// Whether the fields are key?, value?, headers, in this order.
@@ -304,8 +316,10 @@ impl<'a> Records<'a> {
         }
         let listed = flags & LISTED != 0;
         let mut list: &'a [u8] = &[];
+        let mut listed_count = 0;
         if flags & (HEADERS | LISTED) != 0 {
             let fields = varint::take(&mut table).ok_or(CUT)?;
+            listed_count = u32::try_from(fields).map_err(|_| CUT)?;
             let whole = table;
             for _ in 0..fields {
                 take_field(&mut table, listed).ok_or(CUT)?;
@@ -325,7 +339,7 @@ impl<'a> Records<'a> {
         self.next_offset = offset.plus(1);
         self.next_id = id.successor();
         let fields = if listed { FieldsOf::Listed(list) } else { FieldsOf::Shaped { key, value, headers: list } };
-        Ok(Record { offset, id, null: flags & NULL != 0, fields })
+        Ok(Record { offset, id, null: flags & NULL != 0, fields, listed: listed_count })
     }
 }
 

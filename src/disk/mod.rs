@@ -14,6 +14,7 @@ mod limits;
 mod lock;
 mod map;
 mod page;
+mod process;
 mod random;
 mod sigbus;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use limits::raise_file_limit;
 pub use lock::LockKind;
 pub use map::Map;
 pub use page::{PAGE_BYTES, Page};
+pub use process::{ProcessMemory, process_memory};
 pub use random::{random, random_name};
 pub use socket::{bind_socket, remove_socket};
 

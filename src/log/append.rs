@@ -11,7 +11,7 @@ use super::recover;
 use super::segment::{Segment, random_salt};
 use super::slot::Slot;
 use super::survey::last_id_of;
-use super::{Log, LogOptions, lock_mutex};
+use super::{Log, LogOptions};
 use crate::codec::batch::BatchIds;
 use crate::codec::frame::{self, Packed, Parsed, Placing};
 use crate::codec::segment::{HEADER_BYTES, file_name};
@@ -45,6 +45,11 @@ impl Appender {
     /// The active segment, once this process has appended to it.
     pub(super) fn active(&self) -> Option<&Segment> {
         self.active.as_deref()
+    }
+
+    /// Has the next append look whether the page is still at its path.
+    pub(super) fn forget_path(&mut self) {
+        self.looked = None;
     }
 }
 
@@ -95,14 +100,14 @@ impl Log {
     /// # Errors
     /// [`Error::TopicGone`]; [`Error::OffsetConflict`] when `expect` is not the next offset;
     /// [`Error::IdTooLow`] and [`Error::IdsExhausted`]; [`Error::Poisoned`] when a failed sync could
-    /// not be repaired; [`Error::Busy`]. After an
-    /// error nothing of the frame is in the log, unless the disk also refused to cut off what had
+    /// not be repaired; [`Error::Busy`]. Where there is something to repair, a job of little patience
+    /// gets [`Error::Poisoned`] or [`Error::Astray`], and one that has more does it. After an error nothing of the frame is in the log, unless the disk also refused to cut off what had
     /// been written of it: if that was all of it, the next append takes it in.
     pub fn append(&self, frame: &mut Packed<'_>, ids: BatchIds, expect: Option<Offset>, job: &Job) -> Result<Appended> {
         let mut tries = 0;
         let appended = loop {
             match self.append_once(Request { frame, ids, expect, counters: None }, job) {
-                Err(Error::Astray { .. }) if tries < RECOVERIES_MAX => {
+                Err(Error::Astray { .. }) if tries < RECOVERIES_MAX && job.patience().is_none() => {
                     tries += 1;
                     self.recover_in_place(job)?;
                 }
@@ -116,7 +121,7 @@ impl Log {
     }
 
     fn append_once(&self, request: Request<'_, '_>, job: &Job) -> Result<Appended> {
-        let mut appender = lock_mutex(&self.append);
+        let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
         let head = self.head()?;
         let _held = locks::take(head, APPEND, self, job)?;
         if appender.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
@@ -127,6 +132,10 @@ impl Log {
         }
         self.notice_dead_sync(head)?;
         if head.is_poisoned() {
+            if job.patience().is_some() {
+                // A repair syncs.
+                return Err(Error::Poisoned { path: self.path().to_owned() });
+            }
             self.repair(head, &mut appender, job)?;
         }
         self.append_locked(head, &mut appender, request)
@@ -148,7 +157,7 @@ impl Log {
     /// recovery needs.
     pub(super) fn settle_astray(&self, job: &Job) -> Result<()> {
         let agrees = {
-            let mut appender = lock_mutex(&self.append);
+            let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
             let head = self.head()?;
             let _held = locks::take(head, APPEND, self, job)?;
             self.check_in_force()?;
@@ -163,9 +172,9 @@ impl Log {
     /// Recovers the log while others use it: what they hold open is this page and its locks.
     pub(super) fn recover_in_place(&self, job: &Job) -> Result<()> {
         let head = self.head()?;
-        let _maintain = lock_mutex(&self.maintain);
+        let _maintain = locks::take_mutex(&self.maintain, MAINTENANCE, self, job)?;
         let _maintaining = locks::take(head, MAINTENANCE, self, job)?;
-        let mut appender = lock_mutex(&self.append);
+        let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
         let _appending = locks::take(head, APPEND, self, job)?;
         let _mutex = self.sync_mutex();
         let _syncing = self.hold_sync(head, job)?;
@@ -386,7 +395,7 @@ impl Log {
         let head = self.head()?;
         self.settle_astray(job)?;
         {
-            let mut appender = lock_mutex(&self.append);
+            let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
             let _held = locks::take(head, APPEND, self, job)?;
             let slot = self.ready_for_control(head, &mut appender, job)?;
             let added = entries_added.unwrap_or(slot.entries_added);
@@ -406,7 +415,7 @@ impl Log {
     /// Appends "all below the durable offset is synced", if that is true of the whole log, so that
     /// damage to its end can be told from a torn tail even without the page. Not synced itself.
     pub fn mark(&self, job: &Job) -> Result<()> {
-        let mut appender = lock_mutex(&self.append);
+        let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
         let head = self.head()?;
         let _held = locks::take(head, APPEND, self, job)?;
         self.check_in_force()?;

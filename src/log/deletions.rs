@@ -155,14 +155,19 @@ impl Log {
     /// How many records can be read: all offsets from the log start to the high watermark but those
     /// that are deleted. Offsets that a repair has given up, or that are damaged, count.
     pub fn live_count(&self) -> Result<u64> {
+        self.live_count_until(self.high_watermark())
+    }
+
+    /// The same up to an offset, for who may see more than readers, or is not to see as much.
+    pub fn live_count_until(&self, end: Offset) -> Result<u64> {
         let deleted = self.deleted()?;
-        let (start, end) = (self.log_start(), self.high_watermark());
+        let start = self.log_start().min(end);
         Ok(end.since(start).saturating_sub(deleted.count_in(start..end)))
     }
 
     /// Deletes the records at `offsets`, which rise, and were found in `epoch` of this log: if a crash
     /// has cost them since, nothing is deleted. No reader that steps after this has returned hands any
-    /// of them out, in whatever process. Offsets beyond the high watermark, below the log start, or
+    /// of them out, in whatever process. Offsets beyond the log end, below the log start, or
     /// deleted already are passed over and not counted. `greatest_id` is the greatest ID among them.
     ///
     /// Durable once [`Log::sync_deleted`] has covered the place that is returned; until then a power
@@ -177,7 +182,7 @@ impl Log {
         let mut done = DeletedNow { count: 0, place: NOWHERE };
         for some in offsets.chunks(OFFSETS_AT_ONCE) {
             let wanted = |deleted: &Deleted| -> Result<Option<Deletion>> {
-                let (start, end) = (self.log_start(), self.high_watermark());
+                let (start, end) = (self.log_start(), self.log_end());
                 let end = end.min(self.clamp(Place { offset: Offset(u64::MAX), epoch })?);
                 let offsets = some.iter().copied();
                 let runs: Runs = offsets.filter(|at| (start..end).contains(at) && !deleted.contains(*at)).collect();
@@ -259,7 +264,7 @@ impl Log {
     }
 
     fn make_deletions(&self, head: &Head, job: &Job) -> Result<()> {
-        let mut appender = lock_mutex(&self.append);
+        let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
         let _held = locks::take(head, APPEND, self, job)?;
         self.ready_for_control(head, &mut appender, job)?;
         // The epoch as of which records are deleted must not be given out again after a power cut.
@@ -345,7 +350,7 @@ impl Log {
         };
         {
             // What lies below the log start is left out of the set: that start must not fall any more.
-            let mut appender = lock_mutex(&self.append);
+            let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
             let _held = locks::take(head, APPEND, self, job)?;
             self.ready_for_control(head, &mut appender, job)?;
             self.sync_control(head, &appender, job)?;

@@ -49,18 +49,44 @@ impl IndexEntry {
     }
 }
 
+/// The entries of a segment's index, and how long the file was when they were read.
+#[derive(Debug, Default)]
+pub(super) struct IndexEntries {
+    entries: Vec<IndexEntry>,
+    length: u64,
+}
+
+impl std::ops::Deref for IndexEntries {
+    type Target = [IndexEntry];
+
+    fn deref(&self) -> &[IndexEntry] {
+        &self.entries
+    }
+}
+
+impl IndexEntries {
+    /// The entries as they are now; none if there is no index. Those that are known are not read again
+    /// if the file has not grown.
+    pub(super) fn load(dir: &Dir, base: Offset, known: Option<IndexEntries>) -> Result<IndexEntries> {
+        let file = match dir.open_file(index_name(base).as_bytes(), Access::Read) {
+            Ok(file) => file,
+            Err(error) if error.is_not_found() => return Ok(IndexEntries::default()),
+            Err(error) => return Err(error),
+        };
+        // The largest segment has 6 MiB of index; more is not ours.
+        let length = file.length()?.min(8 << 20);
+        if let Some(known) = known.filter(|known| known.length == length) {
+            return Ok(known);
+        }
+        let mut bytes = vec![0; usize::try_from(length).expect("bounded above")];
+        let n = file.read_at(&mut bytes, 0)?;
+        Ok(IndexEntries { entries: bytes[..n].chunks_exact(ENTRY_BYTES).map(IndexEntry::decode).collect(), length })
+    }
+}
+
 /// The entries of a segment's index as they are now; none if there is no index.
 pub(super) fn load(dir: &Dir, base: Offset) -> Result<Vec<IndexEntry>> {
-    let file = match dir.open_file(index_name(base).as_bytes(), Access::Read) {
-        Ok(file) => file,
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    // The largest segment has 6 MiB of index; more is not ours.
-    let length = file.length()?.min(8 << 20);
-    let mut bytes = vec![0; usize::try_from(length).expect("bounded above")];
-    let n = file.read_at(&mut bytes, 0)?;
-    Ok(bytes[..n].chunks_exact(ENTRY_BYTES).map(IndexEntry::decode).collect())
+    Ok(IndexEntries::load(dir, base, None)?.entries)
 }
 
 /// The bytes of an index with these entries.

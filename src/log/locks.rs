@@ -1,9 +1,10 @@
 //! Taking the locks of a log, with a limit.
 
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::Log;
 use super::head::{self, Head};
+use super::{Log, lock_mutex};
 use crate::disk::LockKind;
 use crate::error::{Error, Result};
 use crate::job::Job;
@@ -15,6 +16,9 @@ pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// Sleeps between tries end early when the lock is given back; when its holder died nobody says so,
 /// and this is how long it takes to notice.
 const NOTICE_DEATH: Duration = Duration::from_millis(10);
+
+/// Who has little patience looks this often whether another thread has given a mutex back.
+const LOOK_EVERY: Duration = Duration::from_micros(100);
 
 /// Which lock.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +75,7 @@ pub(super) fn take<'a>(head: &'a Head, lock: Lock, log: &Log, job: &Job) -> Resu
         return Ok(held);
     }
     let began = Instant::now();
+    let limit = job.patience().map_or(LIMIT, |patience| patience.min(LIMIT));
     loop {
         let word = head.page().word(lock.word_at.unwrap_or(head::APPEND_WORD_AT));
         let seen = word.read();
@@ -78,13 +83,30 @@ pub(super) fn take<'a>(head: &'a Head, lock: Lock, log: &Log, job: &Job) -> Resu
             return Ok(held);
         }
         let waited = began.elapsed();
-        if waited >= LIMIT {
+        if waited >= limit {
             return Err(busy(head, lock, log, waited));
         }
         if job.is_late() {
             return Err(Error::TimedOut);
         }
-        word.sleep(seen, job.at_most(NOTICE_DEATH));
+        word.sleep(seen, job.at_most(NOTICE_DEATH.min(limit.saturating_sub(waited))));
+    }
+}
+
+/// Takes the mutex that comes before `lock` among the threads of this process. One of them may hold it
+/// for as long as it waits for the lock, or syncs under it.
+pub(super) fn take_mutex<'a, T>(mutex: &'a Mutex<T>, lock: Lock, log: &Log, job: &Job) -> Result<MutexGuard<'a, T>> {
+    let Some(patience) = job.patience() else { return Ok(lock_mutex(mutex)) };
+    let began = Instant::now();
+    loop {
+        match mutex.try_lock() {
+            Ok(guard) => return Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if began.elapsed() >= patience => {
+                return Err(busy(log.head()?, lock, log, began.elapsed()));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_EVERY),
+        }
     }
 }
 

@@ -326,16 +326,26 @@ impl Log {
     /// Deletes the log: takes all locks, has `remove` take its name away, and tells every process
     /// that has it open.
     pub fn retire(&self, job: &Job, remove: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.exclusively(job, || {
+            remove()?;
+            self.head()?.set_gone();
+            Ok(())
+        })
+    }
+
+    /// Takes all locks for `change`, which nobody else's change runs beside. Everybody who has the log
+    /// open looks afterwards whether it is still at its path; this process does so before it appends.
+    pub fn exclusively(&self, job: &Job, change: impl FnOnce() -> Result<()>) -> Result<()> {
         let head = self.head()?;
-        let _maintain = lock_mutex(&self.maintain);
+        let _maintain = locks::take_mutex(&self.maintain, locks::MAINTENANCE, self, job)?;
         let _maintaining = locks::take(head, locks::MAINTENANCE, self, job)?;
-        let _append = lock_mutex(&self.append);
+        let mut appender = locks::take_mutex(&self.append, locks::APPEND, self, job)?;
         let _appending = locks::take(head, locks::APPEND, self, job)?;
         let _sync = self.sync_mutex();
         let _syncing = self.hold_sync(head, job)?;
         self.check_in_force()?;
-        remove()?;
-        head.set_gone();
+        appender.forget_path();
+        change()?;
         head.durable_word().ring();
         self.announce(head);
         Ok(())

@@ -4,7 +4,9 @@
 //! the checksum. A reader keeps no lock; when the set of segments or the epoch changes under it, it
 //! finds its place anew.
 
-use super::index;
+use std::collections::BTreeMap;
+
+use super::index::{self, IndexEntries, IndexEntry};
 use super::inspect::ends_at;
 use super::opened::OpenedFrame;
 use super::segment::{self, Segment};
@@ -16,7 +18,7 @@ use crate::codec::segment::file_name;
 use crate::codec::{Frame, FrameKind, SegmentHeader};
 use crate::disk::Access;
 use crate::error::{Error, Result};
-use crate::ids::{Epoch, Offset, Place};
+use crate::ids::{Epoch, Offset, Place, RecordId};
 
 /// So many wrong index entries are passed before the segment is walked from its beginning.
 const INDEX_TRIES: usize = 4;
@@ -34,6 +36,13 @@ pub struct LogReader {
     current: Option<Window>,
     /// The place is ahead of `current`, perhaps by far.
     is_ahead: bool,
+    /// The place is before where `current` stands.
+    is_back: bool,
+    /// The two frames that were looked at last, the very last one first: position and base offset.
+    last: [Option<(u64, Offset)>; 2],
+    /// The last ID before each segment of the set, as far as it was asked for.
+    ids_before: BTreeMap<Offset, Option<RecordId>>,
+    index: IndexCache,
     all_frames: bool,
     /// The frame of which a part was handed out.
     opened: Option<OpenedFrame>,
@@ -58,6 +67,10 @@ impl LogReader {
             set: Vec::new(),
             current: None,
             is_ahead: false,
+            is_back: false,
+            last: [None; 2],
+            ids_before: BTreeMap::new(),
+            index: IndexCache::default(),
             all_frames: false,
             opened: None,
         }
@@ -80,11 +93,9 @@ impl LogReader {
         Place { offset, epoch: self.epoch }
     }
 
-    /// Goes elsewhere. Going forward costs little: the segment stays open.
+    /// Goes elsewhere. Within a segment that costs little: it stays open.
     pub fn seek(&mut self, from: Offset) {
-        if self.current.as_ref().is_some_and(|current| from < current.expected) {
-            self.current = None;
-        }
+        self.is_back |= self.current.as_ref().is_some_and(|current| from < current.expected);
         self.is_ahead |= from > self.next;
         self.next = from;
     }
@@ -168,6 +179,9 @@ impl LogReader {
             stop = deleted.next_deleted(from).map_or(until, |deleted| deleted.min(until));
         }
         self.refresh(log)?;
+        if std::mem::take(&mut self.is_back) {
+            self.turn_back(log)?;
+        }
         if self.current.is_none() {
             match self.locate(log, self.next)? {
                 Ok(current) => (self.current, self.is_ahead) = (Some(current), false),
@@ -195,6 +209,9 @@ impl LogReader {
             Look::Bad(why) => return self.over_bad_bytes(log, why, until),
             Look::End => return self.next_segment(log, until),
         };
+        if self.last[0] != Some((position, header.base)) {
+            self.last = [Some((position, header.base)), self.last[0]];
+        }
         let (from, end, length) = (self.next, header.end(), u64::from(header.length));
         let until = if header.kind == FrameKind::Records { stop } else { until };
         if end <= until {
@@ -328,6 +345,7 @@ impl LogReader {
         }
         self.set = segment::list(&log.dir)?;
         self.generation = Some(generation);
+        self.ids_before.clear();
         if let Some(current) = &mut self.current {
             let name = file_name(current.segment.base);
             let meta = log.dir.stat(name.as_bytes())?;
@@ -371,15 +389,38 @@ impl LogReader {
                 Err(error) => return Err(error),
             }
         };
-        skip_towards(log, &mut current, offset)?;
+        self.index.skip_towards(log, &mut current, offset)?;
+        self.last = [None; 2];
         Ok(Ok(current))
+    }
+
+    /// Goes back to a place before the one where the current segment was read to.
+    fn turn_back(&mut self, log: &Log) -> Result<()> {
+        let count = self.count_until(log, self.next)?;
+        let is_here = |window: &Window| self.set[..count].last() == Some(&window.segment.base);
+        let Some(mut window) = self.current.take().filter(is_here) else { return Ok(()) };
+        // Mostly the place is in one of the frames that were looked at last.
+        let is_near =
+            |(position, base): &(u64, Offset)| *base <= self.next && *base >= window.segment.base && *position < window.position;
+        match self.last.into_iter().flatten().find(is_near) {
+            Some((position, base)) => window.go_to(position, base),
+            None => {
+                window.rewind();
+                self.index.skip_towards(log, &mut window, self.next)?;
+            }
+        }
+        self.is_ahead = false;
+        self.current = Some(window);
+        Ok(())
     }
 
     /// Leaves out what lies between the current frame and the place, as far as the index tells.
     fn approach(&mut self, log: &Log) -> Result<()> {
         let count = self.count_until(log, self.next)?;
         match &mut self.current {
-            Some(current) if self.set[..count].last() == Some(&current.segment.base) => skip_towards(log, current, self.next),
+            Some(current) if self.set[..count].last() == Some(&current.segment.base) => {
+                self.index.skip_towards(log, current, self.next)
+            }
             _ => {
                 self.current = None;
                 Ok(())
@@ -410,6 +451,45 @@ impl LogReader {
         Ok(Window::new(segment, limit))
     }
 
+    /// The entry of a segment's index that leads nearest to the first record with this ID or a higher one.
+    pub(super) fn entry_before(&mut self, log: &Log, base: Offset, id: RecordId) -> Result<Option<IndexEntry>> {
+        let entries = self.index.of(log, base, |last| last.ms >= id.ms)?;
+        Ok(index::before_id(entries, id).next())
+    }
+
+    /// The last segment before which all IDs are below `id`; none if the log has no segments. Those
+    /// whose header cannot be read, and foreign ones, tell nothing and are passed.
+    pub(super) fn segment_before(&mut self, log: &Log, id: RecordId) -> Result<Option<Offset>> {
+        self.refresh(log)?;
+        let LogReader { set, ids_before, .. } = self;
+        let mut own = |index: usize| -> Result<Option<RecordId>> {
+            if let Some(known) = ids_before.get(&set[index]) {
+                return Ok(*known);
+            }
+            let header = segment::header_of(&log.dir, set[index])?;
+            let id = header.filter(|header| header.incarnation == log.incarnation()).map(|header| header.last_id);
+            ids_before.insert(set[index], id);
+            Ok(id)
+        };
+        let (mut best, mut low, mut high) = (0, 0, set.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut told = (middle, None);
+            for index in (low..=middle).rev() {
+                told = (index, own(index)?);
+                if told.1.is_some() {
+                    break;
+                }
+            }
+            match told {
+                (index, Some(last_id)) if last_id < id => (best, low) = (index, middle + 1),
+                (index, Some(_)) => high = index,
+                (_, None) => low = middle + 1,
+            }
+        }
+        Ok(set.get(best).copied())
+    }
+
     /// Where in its segment the frame that begins at `offset` lies.
     pub(super) fn position_of(&mut self, log: &Log, offset: Offset) -> Result<u64> {
         self.set = segment::list(&log.dir)?;
@@ -434,18 +514,35 @@ impl LogReader {
     }
 }
 
-/// Moves a window forward to a frame not far before `offset`, an offset of its segment.
-fn skip_towards(log: &Log, window: &mut Window, offset: Offset) -> Result<()> {
-    let entries = index::load(&log.dir, window.segment.base)?;
-    let expected = window.expected;
-    let ahead = index::before_offset(&entries, offset).take_while(|entry| entry.base > expected);
-    for entry in ahead.take(INDEX_TRIES) {
-        if window.is_frame(entry.position, entry.base)? {
-            (window.position, window.expected) = (entry.position, entry.base);
-            break;
+/// The index of the segment that was looked into last.
+#[derive(Debug, Default)]
+struct IndexCache(Option<(Offset, IndexEntries)>);
+
+impl IndexCache {
+    /// Moves a window forward to a frame not far before `offset`, an offset of its segment.
+    fn skip_towards(&mut self, log: &Log, window: &mut Window, offset: Offset) -> Result<()> {
+        let expected = window.expected;
+        let entries = self.of(log, window.segment.base, |last| last.base > offset)?;
+        let ahead = index::before_offset(entries, offset).take_while(|entry| entry.base > expected);
+        for entry in ahead.take(INDEX_TRIES) {
+            if window.is_frame(entry.position, entry.base)? {
+                window.go_to(entry.position, entry.base);
+                break;
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// The entries of a segment's index. Those that are known do if the last of them is beyond what is
+    /// looked for: an index only grows.
+    fn of(&mut self, log: &Log, base: Offset, is_beyond: impl Fn(&IndexEntry) -> bool) -> Result<&[IndexEntry]> {
+        let mut known = self.0.take().filter(|(of, _)| *of == base).map(|(_, entries)| entries);
+        if !known.as_ref().and_then(|known| known.last()).is_some_and(is_beyond) {
+            known = Some(IndexEntries::load(&log.dir, base, known)?);
+        }
+        let (_, entries) = self.0.insert((base, known.unwrap_or_default()));
+        Ok(entries)
+    }
 }
 
 /// The salt of a segment whose header is damaged: its successor and the page know it too.

@@ -5,7 +5,7 @@ use super::append::{Appender, Request};
 use super::head::Head;
 use super::locks::{self, APPEND, MAINTENANCE};
 use super::slot::Slot;
-use super::{Log, lock_mutex, segment};
+use super::{Log, segment};
 use crate::codec::FrameKind;
 use crate::codec::frame::Packed;
 use crate::codec::segment::{file_name, index_name};
@@ -34,7 +34,7 @@ impl Log {
     pub fn trim(&self, before: Offset, job: &Job) -> Result<TrimmedLog> {
         let head = self.head()?;
         self.settle_astray(job)?;
-        let _maintain = lock_mutex(&self.maintain);
+        let _maintain = locks::take_mutex(&self.maintain, MAINTENANCE, self, job)?;
         let _held = locks::take(head, MAINTENANCE, self, job)?;
         let from = head.log_start();
         let end = self.move_start(head, before, job)?;
@@ -59,7 +59,7 @@ impl Log {
             return Ok(TrimmedLog { from, until: from, segments: 0, bytes: 0 });
         }
         let moved = {
-            let mut appender = lock_mutex(&self.append);
+            let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
             let _held = locks::take(head, APPEND, self, job)?;
             self.ready_for_control(head, &mut appender, job).and_then(|slot| self.put_start(head, &mut appender, &slot, before))
         };
@@ -91,7 +91,7 @@ impl Log {
     }
 
     fn move_start(&self, head: &Head, before: Offset, job: &Job) -> Result<Place> {
-        let mut appender = lock_mutex(&self.append);
+        let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
         let _held = locks::take(head, APPEND, self, job)?;
         let slot = self.ready_for_control(head, &mut appender, job)?;
         if before > slot.log_end {

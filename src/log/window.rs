@@ -14,8 +14,13 @@ use crate::ids::Offset;
 
 /// From here on a map is cheaper than positioned reads: it saves calls and costs page faults.
 const MAP_MIN: u64 = 1 << 20;
-/// What one positioned read asks for: a follower's frames are small and come a few at a time.
+/// What one positioned read asks for: a follower's frames are small and come a few at a time. Who goes
+/// on reading gets twice as much with each read.
 const READ_BYTES: u64 = 64 << 10;
+const READ_BYTES_MAX: u64 = 1 << 20;
+/// Who has read so much in a row reads on from a map. Who reads here and there never does: bringing in
+/// what he does not read costs more than reading twice.
+const MAP_AFTER: u64 = 2 << 20;
 /// So much of a map is brought in ahead of the reader at a time.
 const POPULATE_BYTES: usize = 4 << 20;
 
@@ -30,6 +35,10 @@ pub(super) struct Window {
     pub(super) limit: Option<u64>,
     map: Option<Map>,
     populated: usize,
+    /// The segment is at least so long, as far as it is part of the log.
+    known_end: u64,
+    /// Bytes read since the reader came to this place.
+    in_a_row: u64,
     buffer: Vec<u8>,
     buffer_at: u64,
     /// Bytes of frames at or above this offset may not have been final when they were read.
@@ -56,12 +65,27 @@ impl Window {
             limit,
             map: None,
             populated: 0,
+            known_end: 0,
+            in_a_row: 0,
             buffer: Vec::new(),
             buffer_at: 0,
             buffer_until: Offset::ZERO,
             checked: None,
             bad: None,
         }
+    }
+
+    /// Goes to another frame of the segment, or where one should be.
+    pub(super) fn go_to(&mut self, position: u64, expected: Offset) {
+        (self.position, self.expected) = (position, expected);
+        self.bad = None;
+        self.in_a_row = 0;
+        self.populated = 0;
+    }
+
+    /// Goes back to the segment's first frame.
+    pub(super) fn rewind(&mut self) {
+        self.go_to(HEADER_BYTES as u64, self.segment.base);
     }
 
     pub(super) fn end(&self) -> Result<u64> {
@@ -114,6 +138,13 @@ impl Window {
             return Ok(&self.buffer[(position - self.buffer_at) as usize..]);
         }
         let wanted = position + need;
+        if self.in_a_row < MAP_AFTER {
+            let ahead = self.in_a_row.clamp(READ_BYTES, READ_BYTES_MAX);
+            if position + need.max(ahead) > self.known_end {
+                self.known_end = self.end()?;
+            }
+            return self.read(position, need, self.known_end, until);
+        }
         if self.map.as_ref().is_none_or(|map| wanted > map.len() as u64) {
             let end = self.end()?;
             if end.saturating_sub(position) < MAP_MIN.max(need) || end < wanted {
@@ -148,11 +179,13 @@ impl Window {
     }
 
     fn read(&mut self, position: u64, need: u64, end: u64, until: Offset) -> Result<&[u8]> {
-        let length = need.max(READ_BYTES).min(end.saturating_sub(position));
+        let ahead = self.in_a_row.clamp(READ_BYTES, READ_BYTES_MAX);
+        let length = need.max(ahead).min(end.saturating_sub(position));
         self.checked = None;
         self.buffer.resize(usize::try_from(length).expect("a frame fits into memory"), 0);
         let n = self.segment.file.read_at(&mut self.buffer, position)?;
         self.buffer.truncate(n);
+        self.in_a_row += n as u64;
         (self.buffer_at, self.buffer_until) = (position, until);
         Ok(&self.buffer)
     }

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
@@ -18,13 +19,16 @@ use super::topics::Entry;
 use crate::codec::BatchBuilder;
 use crate::codec::batch::FieldRef;
 use crate::codec::frame::{FRAME_BYTES_AIM, Packed};
-use crate::config::Durability;
+use crate::config::{Compression, Durability};
 use crate::error::Error;
 use crate::ids::{Offset, RecordId};
-use crate::log::Appended;
+use crate::job::Job;
+use crate::log::{Appended, Log};
 
 /// A topic can be deleted under a batch, and the next one too.
 const REOPEN_MAX: usize = 4;
+/// Batches that wait on other threads at once. There are many more threads: syncs find one at any time.
+const SLOW_MAX: usize = 64;
 
 /// Batches that wait for their turn.
 #[derive(Debug, Default)]
@@ -34,6 +38,8 @@ pub(super) struct Appender {
     /// A batch that nobody fills now: its memory is used again.
     spare: RefCell<Option<BatchBuilder>>,
     batches: Cell<u64>,
+    /// Batches that wait on other threads.
+    slow: Cell<usize>,
 }
 
 /// Records for one topic.
@@ -52,6 +58,15 @@ pub(super) struct NewRecord<'a> {
     pub(super) null: bool,
 }
 
+/// What came of a try to append a batch.
+#[derive(Debug)]
+enum Tried {
+    Appended(Rc<Entry>, Appended),
+    /// Not yet: somebody else has the topic, or it has to be repaired first.
+    Held(Rc<Entry>),
+    Refused(Refusal),
+}
+
 impl Appender {
     /// Puts a record into the topic's batch; the ticket tells its ID once it is stored at the topic's
     /// level.
@@ -67,6 +82,7 @@ impl Appender {
             // One frame is trimmed once.
             self.flush(server, entry);
         }
+        check_room(entry, trim)?;
         let mut slot = entry.batch.borrow_mut();
         let is_new = slot.is_none();
         let batch = slot.get_or_insert_with(|| Batch {
@@ -100,19 +116,61 @@ impl Appender {
         }
     }
 
-    /// Appends the topic's batch, if there is one.
+    /// Appends the topic's batch, if there is one and the one before is in.
     pub(super) fn flush(&self, server: &Rc<Server>, entry: &Rc<Entry>) {
-        let Some(Batch { mut builder, ticket, trim }) = entry.batch.borrow_mut().take() else { return };
-        self.batches.set(self.batches.get() + 1);
-        match append_anywhere(server, entry, &builder) {
-            Err(refusal) => ticket.resolve(Err(refusal)),
-            Ok((entry, appended)) => {
-                Stats::add(&server.stats.records_added, u64::from(builder.len()));
-                ticket.set_first_id(appended.first_id);
-                self::trim(server, &entry, trim);
-                written_at(server, &entry, appended, &ticket, None);
-            }
+        if entry.is_slow.get() {
+            return;
         }
+        let Some(batch) = entry.batch.borrow_mut().take() else { return };
+        self.batches.set(self.batches.get() + 1);
+        self.append(server, entry, batch);
+    }
+
+    fn append(&self, server: &Rc<Server>, entry: &Rc<Entry>, batch: Batch) {
+        match append_anywhere(server, entry, &batch.builder) {
+            Tried::Appended(entry, appended) => self.settle(server, &entry, batch, appended),
+            Tried::Held(entry) if self.slow.get() < SLOW_MAX => self.append_slowly(server, entry, batch),
+            Tried::Held(entry) => batch.ticket.resolve(Err(busy(&entry))),
+            Tried::Refused(refusal) => batch.ticket.resolve(Err(refusal)),
+        }
+    }
+
+    /// Appends the batch on a thread that may wait; the topic's next one waits for it.
+    fn append_slowly(&self, server: &Rc<Server>, entry: Rc<Entry>, mut batch: Batch) {
+        entry.is_slow.set(true);
+        self.slow.set(self.slow.get() + 1);
+        let server = Rc::clone(server);
+        tokio::task::spawn_local(async move {
+            let (log, compression) = (Arc::clone(entry.log()), compression_of(&entry));
+            let builder = std::mem::take(&mut batch.builder);
+            // Not the server's own job: this one waits as long as others do, and repairs.
+            let work = move || {
+                let appended = append_to(&log, compression, &builder, None, &Job::new());
+                (builder, appended)
+            };
+            let done = tokio::task::spawn_blocking(work).await;
+            let own = &server.appender;
+            entry.is_slow.set(false);
+            own.slow.set(own.slow.get() - 1);
+            match done {
+                Ok((builder, Ok(appended))) => own.settle(&server, &entry, Batch { builder, ..batch }, appended),
+                // By the usual way, to a new topic of the name.
+                Ok((builder, Err(Error::TopicGone { .. }))) => own.append(&server, &entry, Batch { builder, ..batch }),
+                Ok((_, Err(error))) => batch.ticket.resolve(Err(error.into())),
+                Err(_) => batch.ticket.resolve(Err(Refusal::text("ERR not known to be stored: the append did not end"))),
+            }
+            own.flush(&server, &entry);
+            server.quiet.notify_one();
+        });
+    }
+
+    /// The batch is in the log: sees to all that follows.
+    fn settle(&self, server: &Rc<Server>, entry: &Rc<Entry>, batch: Batch, appended: Appended) {
+        let Batch { mut builder, ticket, trim } = batch;
+        Stats::add(&server.stats.records_added, u64::from(builder.len()));
+        ticket.set_first_id(appended.first_id);
+        self::trim(server, entry, trim);
+        written_at(server, entry, appended, &ticket, None);
         builder.clear();
         *self.spare.borrow_mut() = Some(builder);
     }
@@ -127,10 +185,13 @@ impl Appender {
         how: How,
     ) -> Answer<(Appended, Rc<Ticket>)> {
         self.flush(server, entry);
+        if entry.is_slow.get() {
+            return Err(busy(entry));
+        }
         check_size(entry, record.fields)?;
         let mut builder = BatchBuilder::new();
         builder.push(record.fields, record.null, how.id).map_err(Refusal::err)?;
-        let appended = append_to(server, entry, &builder, how.expect)?;
+        let appended = append_once(server, entry, &builder, how.expect)?;
         Stats::add(&server.stats.records_added, 1);
         let ticket = Ticket::new();
         ticket.set_first_id(appended.first_id);
@@ -147,6 +208,11 @@ impl Appender {
             Poll::<()>::Pending
         })
         .await;
+    }
+
+    /// Whether no batch waits on another thread.
+    pub(super) fn is_idle(&self) -> bool {
+        self.slow.get() == 0
     }
 
     /// How many frames were appended.
@@ -174,35 +240,61 @@ fn check_size(entry: &Entry, fields: &[FieldRef<'_>]) -> Answer {
     Ok(())
 }
 
+/// While a batch waits on another thread, the topic takes what goes into one frame, and no more.
+fn check_room(entry: &Entry, trim: Option<Trim>) -> Answer {
+    let is_taken = |batch: &Batch| batch.trim != trim || batch.builder.bytes() >= FRAME_BYTES_AIM;
+    if entry.is_slow.get() && entry.batch.borrow().as_ref().is_some_and(is_taken) {
+        return Err(busy(entry));
+    }
+    Ok(())
+}
+
+fn busy(entry: &Entry) -> Refusal {
+    Refusal::with_prefix(format!("BUSY the topic {} is held by another process, or under repair; nothing was added", entry.name))
+}
+
 /// Appends a batch; to a new topic of the name, if the topic was deleted meanwhile.
-fn append_anywhere(server: &Rc<Server>, entry: &Rc<Entry>, builder: &BatchBuilder) -> Answer<(Rc<Entry>, Appended)> {
+fn append_anywhere(server: &Rc<Server>, entry: &Rc<Entry>, builder: &BatchBuilder) -> Tried {
     let mut entry = Rc::clone(entry);
     for _ in 0..REOPEN_MAX {
         match append_once(server, &entry, builder, None) {
-            Ok(appended) => return Ok((entry, appended)),
+            Ok(appended) => return Tried::Appended(entry, appended),
             Err(Error::TopicGone { .. }) => {
                 server.topics.forget(entry.name.as_bytes());
-                entry = server.topics.find_or_new(server, entry.name.as_bytes())?;
+                match server.topics.find_or_new(server, entry.name.as_bytes()) {
+                    Ok(new) => entry = new,
+                    Err(refusal) => return Tried::Refused(refusal),
+                }
             }
-            Err(error) => return Err(error.into()),
+            Err(Error::Busy { .. } | Error::Poisoned { .. } | Error::Astray { .. }) => return Tried::Held(entry),
+            Err(error) => return Tried::Refused(error.into()),
         }
     }
-    Err(Refusal::text("ERR the topic is deleted again and again while it is appended to"))
-}
-
-fn append_to(server: &Rc<Server>, entry: &Entry, builder: &BatchBuilder, expect: Option<Offset>) -> Answer<Appended> {
-    Ok(append_once(server, entry, builder, expect)?)
+    Tried::Refused(Refusal::text("ERR the topic is deleted again and again while it is appended to"))
 }
 
 fn append_once(server: &Server, entry: &Entry, builder: &BatchBuilder, expect: Option<Offset>) -> Result<Appended, Error> {
     let began = Instant::now();
-    let batch = builder.batch();
-    let compression = entry.settings().map_or(crate::config::Compression::None, |settings| settings.compression);
-    let packed = Packed::records(&batch, compression);
-    let mut packed = packed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
-    let appended = entry.log().append(&mut packed, batch.ids, expect, &server.job)?;
+    let appended = append_to(entry.log(), compression_of(entry), builder, expect, &server.job)?;
     server.stats.append.note(began.elapsed());
     Ok(appended)
+}
+
+fn compression_of(entry: &Entry) -> Compression {
+    entry.settings().map_or(Compression::None, |settings| settings.compression)
+}
+
+fn append_to(
+    log: &Log,
+    compression: Compression,
+    builder: &BatchBuilder,
+    expect: Option<Offset>,
+    job: &Job,
+) -> Result<Appended, Error> {
+    let batch = builder.batch();
+    let packed = Packed::records(&batch, compression);
+    let mut packed = packed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
+    log.append(&mut packed, batch.ids, expect, job)
 }
 
 /// Leaves out what the topic is not to keep. The records are in it whatever comes of this.

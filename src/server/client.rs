@@ -28,6 +28,9 @@ pub(super) struct Client {
     /// `host:port`, or the path of a socket.
     pub(super) address: String,
     pub(super) local_address: String,
+    pub(super) is_unix: bool,
+    /// The number of its socket in this process.
+    pub(super) descriptor: i32,
     pub(super) since: TimestampMs,
     waker: RefCell<Option<Waker>>,
     /// Its connection is to be closed.
@@ -38,6 +41,15 @@ pub(super) struct Client {
     pub(super) facts: ClientFacts,
     /// Messages that it has not been sent.
     pub(super) mailbox: super::hub::Mailbox,
+}
+
+/// Who connected, and to what.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) address: String,
+    pub(super) local_address: String,
+    pub(super) is_unix: bool,
+    pub(super) descriptor: i32,
 }
 
 /// What CLIENT LIST shows beside the addresses.
@@ -53,6 +65,8 @@ pub(super) struct ClientFacts {
     pub(super) is_blocked: Cell<bool>,
     /// Commands queued by MULTI; `None` = no MULTI.
     pub(super) queued: Cell<Option<usize>>,
+    /// Bytes of their arguments.
+    pub(super) queued_bytes: Cell<usize>,
     pub(super) watching: Cell<usize>,
     pub(super) channels: Cell<usize>,
     pub(super) patterns: Cell<usize>,
@@ -68,12 +82,21 @@ pub(super) struct ClientFacts {
     pub(super) no_touch: Cell<bool>,
 }
 
+impl ClientFacts {
+    /// How many channels and patterns it listens to.
+    pub(super) fn subscriptions(&self) -> usize {
+        self.channels.get() + self.patterns.get() + self.shard_channels.get()
+    }
+}
+
 impl Client {
-    pub(super) fn new(id: ClientId, address: String, local_address: String, since: TimestampMs) -> Rc<Client> {
+    pub(super) fn new(id: ClientId, peer: Peer, since: TimestampMs) -> Rc<Client> {
         Rc::new(Client {
             id,
-            address,
-            local_address,
+            address: peer.address,
+            local_address: peer.local_address,
+            is_unix: peer.is_unix,
+            descriptor: peer.descriptor,
             since,
             waker: RefCell::default(),
             is_killed: Cell::new(false),
@@ -88,6 +111,7 @@ impl Client {
                 active: Cell::new(Instant::now()),
                 is_blocked: Cell::new(false),
                 queued: Cell::new(None),
+                queued_bytes: Cell::new(0),
                 watching: Cell::new(0),
                 channels: Cell::new(0),
                 patterns: Cell::new(0),
@@ -139,9 +163,9 @@ impl Client {
         self.is_ending.get()
     }
 
-    /// Ends its waiting; `false` when it does not wait.
+    /// Ends its waiting; `false` when it does not wait, or is being told already.
     pub(super) fn unblock(&self, how: Unblock) -> bool {
-        let is_blocked = self.facts.is_blocked.get();
+        let is_blocked = self.facts.is_blocked.get() && self.unblock.get().is_none();
         if is_blocked {
             self.unblock.set(Some(how));
             self.wake();

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::output::Ticket;
 use super::refusal::Refusal;
 use super::state::Server;
+use super::stats::Stats;
 use super::topics::Entry;
 use crate::error::Error;
 use crate::ids::Place;
@@ -40,6 +41,11 @@ impl Commits {
     /// Whether no sync is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.0.borrow().is_empty()
+    }
+
+    /// Whether somebody waits for a sync of this log's records.
+    pub(super) fn is_under_way(&self, log: &Arc<Log>) -> bool {
+        self.0.borrow().contains_key(&(Arc::as_ptr(log) as usize, What::Records))
     }
 }
 
@@ -97,7 +103,14 @@ async fn lead(server: Rc<Server>, log: Arc<Log>, what: What) {
             places.into_iter().map(|place| (place, sync_one(place))).collect::<Vec<_>>()
         };
         let outcomes = server.quick.run(sync).await.unwrap_or_default();
-        server.stats.sync.note(began.elapsed());
+        let (took, now) = (began.elapsed(), server.now());
+        server.stats.sync.note(took);
+        server.latency.note("sync", took, now);
+        if !outcomes.is_empty() && outcomes.iter().all(|(_, outcome)| outcome.is_ok()) {
+            server.stats.synced_at.set(now);
+        } else {
+            Stats::add(&server.stats.syncs_failed, 1);
+        }
         settle(&server, waiting, &outcomes);
     }
 }

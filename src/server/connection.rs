@@ -27,6 +27,9 @@ use crate::codec::resp::{Progress, Reply, RequestLimits, RequestParser};
 const READS_IN_A_ROW: u32 = 4;
 /// Buffers that grew beyond this are given back once they are empty.
 const KEPT_BYTES: usize = 16 << 10;
+/// Requests are executed until they have so many bytes of replies; then these are sent, before more is
+/// executed. So what a client has read already counts for no bound, however much it asks for at once.
+const REPLIES_AT_ONCE: usize = 1 << 20;
 /// Messages are taken out of the mailbox, where they are counted, up to so many bytes at a time.
 const MAIL_BYTES: usize = 64 << 10;
 
@@ -47,6 +50,8 @@ pub(super) struct Connection {
     parser: RequestParser,
     /// Read, and not executed.
     input: Vec<u8>,
+    /// There may be whole requests in `input`: replies are sent before they are executed.
+    has_more: bool,
     /// Ready to be sent, of which this many bytes were.
     unsent: Reply,
     sent: usize,
@@ -88,14 +93,17 @@ impl Connection {
             request_bytes_max: limits.query_bytes_max,
             ..RequestLimits::default()
         });
+        let mut session = Session::new(server.options.password.is_none());
+        session.output.reply().set_bytes_max(limits.output_bytes_max);
         Connection {
-            session: Session::new(server.options.password.is_none()),
+            session,
             unsent: Reply::default(),
             server,
             client,
             stream,
             parser,
             input: Vec::new(),
+            has_more: false,
             sent: 0,
             is_at_end: false,
             limit: None,
@@ -138,6 +146,9 @@ impl Connection {
             }
             if !self.may_read() {
                 return Poll::Pending;
+            }
+            if self.has_more {
+                continue;
             }
             match self.read(context) {
                 Poll::Pending => return Poll::Pending,
@@ -216,7 +227,8 @@ impl Connection {
     }
 
     fn execute_input(&mut self) {
-        if self.input.is_empty() || self.session.blocked.is_some() {
+        let waits = self.session.blocked.is_some() || (self.has_more && self.session.output.is_waiting());
+        if self.input.is_empty() || waits {
             return;
         }
         let mut input = std::mem::take(&mut self.input);
@@ -232,7 +244,13 @@ impl Connection {
     /// Executes all whole requests in `bytes`; says how far it came.
     fn execute(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
+        let enough = self.session.output.len() + REPLIES_AT_ONCE;
+        self.has_more = false;
         while !self.session.is_closing && self.session.blocked.is_none() {
+            if self.session.output.len() >= enough {
+                self.has_more = true;
+                break;
+            }
             match self.parser.step(&bytes[at..]) {
                 Ok(Progress::Request { bytes: length }) => {
                     let args: SmallVec<[&[u8]; 16]> = self.parser.args(&bytes[at..]).iter().collect();
@@ -314,6 +332,9 @@ impl Connection {
     }
 
     fn write(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.session.output.reply().is_cut_short() {
+            return Err(self.too_much());
+        }
         loop {
             if self.sent == self.unsent.len() {
                 self.unsent.truncate(0);
@@ -358,8 +379,12 @@ impl Connection {
         if bytes <= self.server.options.limits.output_bytes_max {
             return Ok(());
         }
+        Err(self.too_much())
+    }
+
+    fn too_much(&self) -> io::Error {
         Stats::add(&self.server.stats.closed_for_output, 1);
-        Err(io::Error::other("the client does not read its replies"))
+        io::Error::other("the client does not read its replies, or asks for more than the output buffer takes at once")
     }
 }
 

@@ -81,6 +81,11 @@ impl Mailbox {
         self.messages.borrow().is_empty()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.messages.borrow().len()
+    }
+
     pub(super) fn take(&self) -> Option<Rc<[u8]>> {
         let message = self.messages.borrow_mut().pop_front()?;
         self.bytes.set(self.bytes.get() - message.len());
@@ -261,6 +266,12 @@ impl Hub {
     /// How many different patterns somebody listens to.
     pub(super) fn pattern_count(&self) -> usize {
         self.patterns.borrow().len()
+    }
+
+    /// Counts from 0 again.
+    pub(super) fn reset_losses(&self) {
+        self.dropped.set(0);
+        self.closed.set(0);
     }
 
     /// Messages that slow subscribers did not get, and subscribers that were closed for it.

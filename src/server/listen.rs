@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +15,11 @@ use tracing::{info, warn};
 
 use super::append::Appender;
 use super::bell;
-use super::client::Client;
+use super::client::{Client, Peer};
 use super::connection::{Connection, Stream};
+use super::expiry;
 use super::options::ServeOptions;
+use super::removals;
 use super::state::Server;
 use super::stats::Stats;
 use crate::broker::Flusher;
@@ -26,6 +29,9 @@ use crate::store::Store;
 
 /// How long clients may take to be told what they are owed when the server ends.
 const END_LIMIT: Duration = Duration::from_secs(4);
+/// How long the thread that executes commands waits for a lock. Appends of other processes take
+/// microseconds; what lasts longer may last long.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// What cannot accept now (no descriptors left) tries again after this.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
@@ -99,7 +105,8 @@ pub fn serve(store: Store, options: ServeOptions, stopper: &Stopper, ready: impl
     let runtime = runtime.map_err(|source| io_error("start the server's thread", store, source))?;
     let tasks = LocalSet::new();
     let outcome = tasks.block_on(&runtime, async {
-        let server = Server::new(store, flusher, options, Job::new(), stopper.clone(), files);
+        let server = Server::new(store, flusher, options, Job::with_patience(PATIENCE), stopper.clone(), files);
+        server.expiry.load(store)?;
         let listeners = bind(&server).await?;
         let addresses: Vec<Address> = listeners.iter().map(|(address, _)| address.clone()).collect();
         ready(&addresses);
@@ -107,6 +114,8 @@ pub fn serve(store: Store, options: ServeOptions, stopper: &Stopper, ready: impl
         Ok(())
     });
     drop(tasks);
+    // What waits for a lock still was acknowledged to nobody.
+    runtime.shutdown_background();
     flusher.finish();
     outcome
 }
@@ -142,6 +151,10 @@ async fn bind(server: &Rc<Server>) -> Result<Vec<(Address, Listener)>> {
 async fn run(server: &Rc<Server>, listeners: Vec<(Address, Listener)>) {
     tokio::task::spawn_local(Appender::run(Rc::clone(server)));
     tokio::task::spawn_local(bell::run(Rc::clone(server)));
+    tokio::task::spawn_local(removals::run(Rc::clone(server)));
+    tokio::task::spawn_local(removals::empty_trash(Rc::clone(server)));
+    tokio::task::spawn_local(expiry::run(Rc::clone(server)));
+    tokio::task::spawn_local(expiry::write(Rc::clone(server)));
     tokio::task::spawn_local(look_after(Rc::clone(server)));
     let accepting: Vec<_> = listeners
         .into_iter()
@@ -161,7 +174,9 @@ async fn end(server: &Rc<Server>) {
     info!(clients = clients.len(), "ending");
     clients.iter().for_each(|client| client.end());
     let over = async {
-        while server.clients.borrow().len() > 0 || !server.commits.is_idle() {
+        let is_busy =
+            || !server.commits.is_idle() || !server.removals.is_idle() || !server.expiry.is_idle() || !server.appender.is_idle();
+        while server.clients.borrow().len() > 0 || is_busy() {
             server.quiet.notified().await;
         }
     };
@@ -174,15 +189,24 @@ async fn end(server: &Rc<Server>) {
 async fn accept(server: Rc<Server>, address: Address, listener: Listener) {
     loop {
         let accepted = match &listener {
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), format!("{address}:0"))),
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                let name = format!("{address}:0");
+                let descriptor = stream.as_raw_fd();
+                let peer = Peer { address: name.clone(), local_address: name, is_unix: true, descriptor };
+                (Stream::Unix(stream), peer)
+            }),
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
                 // Replies are written whole: there is nothing to wait for.
                 let _ = stream.set_nodelay(true);
-                (Stream::Tcp(stream), peer.to_string())
+                // Of an address for all, the one that was connected to.
+                let local = stream.local_addr().map_or_else(|_| address.to_string(), |local| local.to_string());
+                let descriptor = stream.as_raw_fd();
+                let peer = Peer { address: peer.to_string(), local_address: local, is_unix: false, descriptor };
+                (Stream::Tcp(stream), peer)
             }),
         };
         match accepted {
-            Ok((stream, peer)) => begin(&server, stream, peer, address.to_string()),
+            Ok((stream, peer)) => begin(&server, stream, peer),
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -191,7 +215,7 @@ async fn accept(server: Rc<Server>, address: Address, listener: Listener) {
     }
 }
 
-fn begin(server: &Rc<Server>, stream: Stream, peer: String, local: String) {
+fn begin(server: &Rc<Server>, stream: Stream, peer: Peer) {
     Stats::add(&server.stats.connections, 1);
     let mut clients = server.clients.borrow_mut();
     if clients.len() >= server.tunables.clients_max.get() {
@@ -199,7 +223,7 @@ fn begin(server: &Rc<Server>, stream: Stream, peer: String, local: String) {
         stream.refuse(b"-ERR max number of clients reached\r\n");
         return;
     }
-    let client = Client::new(clients.next_id(), peer, local, server.now());
+    let client = Client::new(clients.next_id(), peer, server.now());
     clients.add(&client);
     tokio::task::spawn_local(Connection::new(Rc::clone(server), client, stream).run());
 }
@@ -211,12 +235,13 @@ async fn look_after(server: Rc<Server>) {
         every.tick().await;
         server.stats.tick();
         server.topics.beat();
+        server.names.let_go();
         let Some(idle_max) = server.tunables.idle_max.get() else { continue };
         let now = Instant::now();
         for client in server.clients.borrow().iter() {
             // Who waits for something is not idle, as Redis has it.
             let facts = &client.facts;
-            let waits = facts.is_blocked.get() || facts.channels.get() + facts.patterns.get() + facts.shard_channels.get() > 0;
+            let waits = facts.is_blocked.get() || facts.subscriptions() > 0;
             if !waits && now.duration_since(facts.active.get()) > idle_max {
                 Stats::add(&server.stats.closed_for_idling, 1);
                 client.kill();

@@ -30,11 +30,13 @@
 //! | `dispatch` | which command, and whether it may run now |
 //! | `cmd/` | the commands: a file for each family, one table |
 //! | `topics`, `groups` | topics in hand, and their groups |
+//! | `names` | what all topics are called |
+//! | `removals`, `expiry` | topics on their way out, and those whose time will come |
 //! | `append`, `commit`, `quick` | records of many clients as one frame; syncs for all who wait; their thread |
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
 //! | `reading` | records as replies |
-//! | `stats` | what is counted |
+//! | `stats`, `slow` | what is counted; what took long |
 
 mod append;
 mod bell;
@@ -43,15 +45,19 @@ mod cmd;
 mod commit;
 mod connection;
 mod dispatch;
+mod expiry;
 mod groups;
 mod hub;
 mod listen;
+mod names;
 mod options;
 mod output;
 mod quick;
 mod reading;
 mod refusal;
+mod removals;
 mod session;
+mod slow;
 mod state;
 mod stats;
 mod topics;

@@ -14,6 +14,8 @@ use crate::ids::RecordId;
 #[derive(Debug, Default)]
 pub(super) struct Ticket {
     outcome: RefCell<Option<Result<(), Refusal>>>,
+    /// How many more things have to come true.
+    left: Cell<u32>,
     /// The ID of the first record of a batch.
     first_id: Cell<RecordId>,
     waiting: RefCell<Vec<Weak<Client>>>,
@@ -21,11 +23,20 @@ pub(super) struct Ticket {
 
 impl Ticket {
     pub(super) fn new() -> Rc<Ticket> {
-        Rc::new(Ticket::default())
+        Ticket::of(1)
     }
 
-    /// Tells all who wait.
+    /// A ticket for so many things at once: the first failure is the outcome of all.
+    pub(super) fn of(count: u32) -> Rc<Ticket> {
+        Rc::new(Ticket { left: Cell::new(count), ..Ticket::default() })
+    }
+
+    /// Tells all who wait, once there is nothing more to wait for.
     pub(super) fn resolve(&self, outcome: Result<(), Refusal>) {
+        self.left.set(self.left.get().saturating_sub(1));
+        if self.is_resolved() || (outcome.is_ok() && self.left.get() > 0) {
+            return;
+        }
         *self.outcome.borrow_mut() = Some(outcome);
         for client in self.waiting.take() {
             if let Some(client) = client.upgrade() {
@@ -51,7 +62,8 @@ impl Ticket {
         self.outcome.borrow().clone()
     }
 
-    fn wake_later(&self, client: &Rc<Client>) {
+    /// Has the client woken when there is an outcome.
+    pub(super) fn wake_later(&self, client: &Rc<Client>) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.last().is_none_or(|last| !std::ptr::eq(last.as_ptr(), Rc::as_ptr(client))) {
             waiting.push(Rc::downgrade(client));
@@ -114,6 +126,17 @@ impl Output {
     pub(super) fn unmute(&mut self) {
         if let Some(at) = self.muted_at.take() {
             self.reply.truncate(at);
+        }
+    }
+
+    /// Writes what is no reply, and is sent whether the client wants replies or not.
+    pub(super) fn push(&mut self, write: impl FnOnce(&mut Reply)) {
+        if let Some(at) = self.muted_at {
+            self.reply.truncate(at);
+        }
+        write(&mut self.reply);
+        if self.muted_at.is_some() {
+            self.muted_at = Some(self.reply.len());
         }
     }
 

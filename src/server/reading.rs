@@ -1,14 +1,23 @@
 //! Records as replies.
+//!
+//! What a client has added, it reads at once, and so does every other client, also where records are
+//! not durable yet and the topic is `sync`: the reply waits until they are ([`hold`]). So clients see one
+//! order of things, and nobody sees what a power cut can take back.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use tracing::warn;
 
+use super::commit;
+use super::output::Ticket;
 use super::refusal::Answer;
+use super::session::Session;
+use super::state::Server;
 use super::topics::Entry;
 use crate::codec::records::Record;
 use crate::codec::resp::Reply;
+use crate::config::Durability;
 use crate::ids::{Offset, Place, RecordId};
 use crate::log::{GapReason, LogReader, Step};
 
@@ -36,6 +45,15 @@ impl Places {
     }
 }
 
+/// What a reply tells of a topic.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    /// How many entries.
+    pub(super) count: usize,
+    /// None of them lies here or beyond.
+    pub(super) end: Offset,
+}
+
 /// Writes a record as an entry: its ID, and its fields as a flat array.
 pub(super) fn put_entry(reply: &mut Reply, record: &Record<'_>) {
     reply.array(2);
@@ -45,9 +63,8 @@ pub(super) fn put_entry(reply: &mut Reply, record: &Record<'_>) {
 /// The ID and the fields, for rows that have more.
 pub(super) fn put_row(reply: &mut Reply, record: &Record<'_>) {
     reply.id(record.id);
-    let fields = record.fields();
-    reply.array(fields.clone().count() * 2);
-    for (name, value) in fields {
+    reply.array(record.field_count() * 2);
+    for (name, value) in record.fields() {
         reply.bulk(name);
         reply.bulk(value);
     }
@@ -60,22 +77,25 @@ pub(super) fn find(entry: &Entry, id: RecordId) -> Answer<Offset> {
         return Ok(log.log_start());
     }
     if id > log.counters().last_id {
-        return Ok(log.high_watermark());
+        return Ok(log.log_end());
     }
     if let Some(place) = entry.places.borrow().find(id)
         && place.epoch == log.epoch()
     {
         return Ok(place.offset);
     }
-    Ok(log.find(id)?)
+    let mut reader = entry.reader.take().unwrap_or_else(|| LogReader::new(log.log_start(), log.epoch()));
+    let found = reader.find(log, id, log.log_end())?;
+    *entry.reader.borrow_mut() = Some(reader);
+    Ok(found)
 }
 
 /// Writes the entries from `from` on whose IDs are at most `last`, `count` of them at most; says how many.
-pub(super) fn put_forward(reply: &mut Reply, entry: &Rc<Entry>, from: Offset, last: RecordId, count: usize) -> Answer<usize> {
+pub(super) fn put_forward(reply: &mut Reply, entry: &Rc<Entry>, from: Offset, last: RecordId, count: usize) -> Answer<Told> {
     let mut written = 0;
     let mut after: Option<(RecordId, Offset)> = None;
     for_each(entry, from, |record| {
-        if record.id > last || written == count {
+        if record.id > last || written == count || reply.is_full() {
             return false;
         }
         put_entry(reply, record);
@@ -89,7 +109,7 @@ pub(super) fn put_forward(reply: &mut Reply, entry: &Rc<Entry>, from: Offset, la
         let place = Place { offset: next, epoch: entry.log().epoch() };
         entry.places.borrow_mut().note(None, successor, place);
     }
-    Ok(written)
+    Ok(Told { count: written, end: after.map_or(Offset::ZERO, |(_, next)| next) })
 }
 
 /// Hands out the records from `from` on that may be seen, until `each` says that it has enough.
@@ -98,7 +118,7 @@ pub(super) fn for_each(entry: &Rc<Entry>, from: Offset, mut each: impl FnMut(&Re
     let place = Place { offset: from, epoch: log.epoch() };
     let mut reader = entry.reader.take().unwrap_or_else(|| LogReader::new(from, place.epoch));
     reader.go_to(place);
-    let until = log.high_watermark();
+    let until = log.log_end();
     let mut scratch = Vec::new();
     'reading: loop {
         match reader.step(log, until)? {
@@ -126,7 +146,7 @@ pub(super) fn for_each(entry: &Rc<Entry>, from: Offset, mut each: impl FnMut(&Re
 
 /// Hands out a few records, of which the last one is the last that may be seen; nothing if there is none.
 pub(super) fn for_last(entry: &Rc<Entry>, mut each: impl FnMut(&Record<'_>)) -> Answer {
-    let (start, mut end) = (entry.log().log_start(), entry.log().high_watermark());
+    let (start, mut end) = (entry.log().log_start(), entry.log().log_end());
     let mut stretch = BACKWARDS_MIN;
     while end > start {
         let from = Offset(end.0.saturating_sub(stretch)).max(start);
@@ -149,15 +169,15 @@ pub(super) fn for_last(entry: &Rc<Entry>, mut each: impl FnMut(&Record<'_>)) -> 
 }
 
 /// Writes the entries with IDs in `first..=last` backwards, `count` at most; says how many.
-pub(super) fn put_backward(reply: &mut Reply, entry: &Rc<Entry>, first: RecordId, last: RecordId, count: usize) -> Answer<usize> {
-    let mut written = 0;
+pub(super) fn put_backward(reply: &mut Reply, entry: &Rc<Entry>, first: RecordId, last: RecordId, count: usize) -> Answer<Told> {
+    let (mut written, mut told_end) = (0, Offset::ZERO);
     let start = find(entry, first)?;
     let mut end = match last.successor() {
         Some(after) => find(entry, after)?,
-        None => entry.log().high_watermark(),
+        None => entry.log().log_end(),
     };
     let mut chunk = Reply::new(reply.protocol());
-    while written < count && end > start {
+    while written < count && end > start && !reply.is_full() {
         // Offsets are dense but for what was deleted, so this is mostly all that is wanted.
         let wanted = ((count - written) as u64).clamp(BACKWARDS_MIN, 4096);
         let from = Offset(end.0.saturating_sub(wanted)).max(start);
@@ -168,6 +188,7 @@ pub(super) fn put_backward(reply: &mut Reply, entry: &Rc<Entry>, first: RecordId
             }
             if record.id >= first && record.id <= last {
                 put_entry(&mut chunk, record);
+                told_end = told_end.max(record.offset.plus(1));
                 ends.push(chunk.len());
             }
             true
@@ -180,5 +201,24 @@ pub(super) fn put_backward(reply: &mut Reply, entry: &Rc<Entry>, first: RecordId
         chunk.truncate(0);
         end = from;
     }
-    Ok(written)
+    Ok(Told { count: written, end: told_end })
+}
+
+/// Has the reply that begins at `from` wait until all that it tells is durable, where the topic promises
+/// that to who reads it. `told` = of which topics, and up to where.
+pub(super) fn hold(server: &Rc<Server>, session: &mut Session, from: usize, told: &[(Rc<Entry>, Offset)]) -> Answer {
+    let mut owed = Vec::new();
+    for (entry, end) in told {
+        if *end > entry.log().durable() && entry.settings()?.durability == Durability::Sync {
+            owed.push((entry, *end));
+        }
+    }
+    let Ok(count @ 1..) = u32::try_from(owed.len()) else { return Ok(()) };
+    let ticket = Ticket::of(count);
+    for (entry, offset) in owed {
+        let place = Place { offset, epoch: entry.log().epoch() };
+        commit::owe(server, entry.log(), place, &ticket, Some(entry));
+    }
+    session.output.hold(&ticket, from);
+    Ok(())
 }

@@ -6,9 +6,13 @@ use std::rc::Rc;
 use super::append::Appender;
 use super::client::Clients;
 use super::commit::Commits;
+use super::expiry::Expiry;
 use super::hub::Hub;
+use super::names::Names;
 use super::options::ServeOptions;
 use super::quick::Quick;
+use super::removals::Removals;
+use super::slow::{LatencyMonitor, SlowLog};
 use super::stats::Stats;
 use super::topics::Topics;
 use super::waiters::Waiters;
@@ -26,6 +30,9 @@ pub(super) struct Server {
     /// Settings that CONFIG SET changes.
     pub(super) tunables: Tunables,
     pub(super) topics: Topics,
+    pub(super) names: Names,
+    pub(super) removals: Removals,
+    pub(super) expiry: Expiry,
     pub(super) appender: Appender,
     pub(super) commits: Commits,
     pub(super) quick: Quick,
@@ -33,6 +40,8 @@ pub(super) struct Server {
     pub(super) hub: Hub,
     pub(super) clients: RefCell<Clients>,
     pub(super) stats: Stats,
+    pub(super) slow_log: SlowLog,
+    pub(super) latency: LatencyMonitor,
     /// Ends when the server is asked to stop.
     pub(super) job: Job,
     pub(super) stopper: super::listen::Stopper,
@@ -72,13 +81,18 @@ impl Server {
             flusher,
             tunables,
             topics: Topics::new(files),
+            names: Names::default(),
+            removals: Removals::default(),
+            expiry: Expiry::default(),
             appender: Appender::default(),
             commits: Commits::default(),
             quick: Quick::start(),
             waiters: Waiters::default(),
             hub: Hub::new(options.slow_subscriber, options.limits.subscriber_bytes_max),
             clients: RefCell::default(),
-            stats: Stats::new(),
+            stats: Stats::new(store.clock().now()),
+            slow_log: SlowLog::default(),
+            latency: LatencyMonitor::default(),
             job,
             stopper,
             run_id,

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use tracing::warn;
+
+use crate::ids::TimestampMs;
 
 /// Longer times count as this: a minute, in microseconds.
 const LONGEST_US: u64 = 60_000_000;
@@ -24,7 +27,10 @@ pub(super) struct Stats {
     /// Clients closed since they sent more than the query buffer takes.
     pub(super) closed_for_query: Cell<u64>,
     pub(super) closed_for_idling: Cell<u64>,
-    pub(super) messages_dropped: Cell<u64>,
+    /// Wrong passwords.
+    pub(super) auth_failed: Cell<u64>,
+    /// When they were last logged, and how many there were then.
+    auth_logged: Cell<Option<(Instant, u64)>>,
     pub(super) records_added: Cell<u64>,
     pub(super) blocked_clients: Cell<usize>,
     /// Commands a second, over the last few seconds.
@@ -32,23 +38,33 @@ pub(super) struct Stats {
     /// By the first word of an error.
     pub(super) errors_by_kind: RefCell<BTreeMap<String, u64>>,
     pub(super) by_command: RefCell<BTreeMap<&'static str, CommandStats>>,
+    /// When the last sync ended; at first, when the server began.
+    pub(super) synced_at: Cell<TimestampMs>,
+    pub(super) syncs_failed: Cell<u64>,
     pub(super) append: Latency,
     pub(super) sync: Latency,
     pub(super) command: Latency,
 }
 
 /// What is counted of one command.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CommandStats {
     pub(super) calls: u64,
     pub(super) time: Duration,
     pub(super) failed: u64,
     pub(super) rejected: u64,
+    pub(super) latency: Latency,
+}
+
+impl CommandStats {
+    fn new() -> CommandStats {
+        CommandStats { calls: 0, time: Duration::ZERO, failed: 0, rejected: 0, latency: Latency::new() }
+    }
 }
 
 /// How long something took, as a histogram of microseconds.
 #[derive(Debug)]
-pub(super) struct Latency(RefCell<Histogram<u64>>);
+pub(super) struct Latency(RefCell<Histogram<u32>>);
 
 impl Latency {
     fn new() -> Latency {
@@ -65,6 +81,23 @@ impl Latency {
         self.0.borrow().value_at_percentile(percent)
     }
 
+    /// How many were done within 1, 2, 4 ... microseconds: from the first that any was done within to the
+    /// first that all were.
+    pub(super) fn cumulative(&self) -> Vec<(u64, u64)> {
+        let histogram = self.0.borrow();
+        let (total, mut counts) = (histogram.len(), Vec::new());
+        for micros in std::iter::successors(Some(1), |micros| Some(micros * 2)).take_while(|micros| *micros <= LONGEST_US * 2) {
+            let count = histogram.count_between(0, micros);
+            if count > 0 {
+                counts.push((micros, count));
+            }
+            if count == total {
+                break;
+            }
+        }
+        counts
+    }
+
     pub(super) fn reset(&self) {
         self.0.borrow_mut().reset();
     }
@@ -79,7 +112,7 @@ pub(super) struct Recent {
 }
 
 impl Stats {
-    pub(super) fn new() -> Stats {
+    pub(super) fn new(began: TimestampMs) -> Stats {
         let now = Instant::now();
         Stats {
             started: now,
@@ -92,12 +125,15 @@ impl Stats {
             closed_for_output: Cell::default(),
             closed_for_query: Cell::default(),
             closed_for_idling: Cell::default(),
-            messages_dropped: Cell::default(),
+            auth_failed: Cell::default(),
+            auth_logged: Cell::default(),
             records_added: Cell::default(),
             blocked_clients: Cell::default(),
             recent: RefCell::new(Recent { at: now, commands: 0, per_second: 0 }),
             errors_by_kind: RefCell::default(),
             by_command: RefCell::default(),
+            synced_at: Cell::new(began),
+            syncs_failed: Cell::default(),
             append: Latency::new(),
             sync: Latency::new(),
             command: Latency::new(),
@@ -109,15 +145,16 @@ impl Stats {
         self.commands.set(self.commands.get() + 1);
         self.command.note(time);
         let mut by_command = self.by_command.borrow_mut();
-        let stats = by_command.entry(name).or_default();
+        let stats = by_command.entry(name).or_insert_with(CommandStats::new);
         stats.calls += 1;
+        stats.latency.note(time);
         stats.time += time;
         stats.failed += u64::from(failed);
     }
 
     /// A command was not run.
     pub(super) fn note_rejected(&self, name: &'static str) {
-        self.by_command.borrow_mut().entry(name).or_default().rejected += 1;
+        self.by_command.borrow_mut().entry(name).or_insert_with(CommandStats::new).rejected += 1;
     }
 
     /// A client was told this.
@@ -129,6 +166,18 @@ impl Stats {
             Some(count) => *count += 1,
             // Prefixes are the server's own words, so they are few.
             None => drop(kinds.insert(kind.to_owned(), 1)),
+        }
+    }
+
+    /// Somebody did not know the password. Logged at most once a second: whoever tries many fills no disk.
+    pub(super) fn note_auth_failed(&self, address: &str) {
+        let count = self.auth_failed.get() + 1;
+        self.auth_failed.set(count);
+        let now = Instant::now();
+        let (last, logged) = self.auth_logged.get().map_or((None, 0), |(at, count)| (Some(at), count));
+        if last.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1)) {
+            warn!(address, failed = count.saturating_sub(logged), "wrong passwords");
+            self.auth_logged.set(Some((now, count)));
         }
     }
 
@@ -157,10 +206,32 @@ impl Stats {
         for counter in [&self.connections, &self.connections_rejected, &self.errors, &self.bytes_in, &self.bytes_out] {
             counter.set(0);
         }
+        for counter in [&self.closed_for_output, &self.closed_for_query, &self.closed_for_idling, &self.auth_failed] {
+            counter.set(0);
+        }
+        self.auth_logged.set(None);
         self.commands.set(0);
         self.recent.borrow_mut().commands = 0;
         self.errors_by_kind.borrow_mut().clear();
         self.by_command.borrow_mut().clear();
-        [&self.append, &self.sync, &self.command].map(Latency::reset);
+        [&self.append, &self.sync, &self.command].into_iter().for_each(Latency::reset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_counted_up_to_the_first_that_all_were_done_within() {
+        let latency = Latency::new();
+        assert!(latency.cumulative().is_empty());
+        for micros in [3, 3, 100, 100_000_000] {
+            latency.note(Duration::from_micros(micros));
+        }
+        let counts = latency.cumulative();
+        assert_eq!(counts[..2], [(4, 2), (8, 2)]);
+        assert_eq!(counts[5], (128, 3));
+        assert_eq!(counts.last().map(|(_, count)| *count), Some(4));
     }
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::append::Batch;
 use super::groups::Groups;
@@ -24,6 +25,10 @@ const TOPICS_MIN: u64 = 64;
 /// 16,384 topics in hand take some 100 MB.
 const TOPICS_MAX: u64 = 16_384;
 
+/// A topic that another process deletes says so itself. One that is renamed, or moved by hand, does not:
+/// its path is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// All topics in hand. Those that nobody uses are let go when there are too many.
 #[derive(Debug)]
 pub(super) struct Topics {
@@ -41,6 +46,8 @@ pub(super) struct Entry {
     settings: RefCell<(u64, Rc<TopicSettings>)>,
     /// Records that are not in the log yet.
     pub(super) batch: RefCell<Option<Batch>>,
+    /// A batch waits on another thread until the topic can be appended to.
+    pub(super) is_slow: Cell<bool>,
     /// A reader that nobody uses now, and where some IDs lie.
     pub(super) reader: RefCell<Option<LogReader>>,
     pub(super) places: RefCell<Places>,
@@ -48,6 +55,9 @@ pub(super) struct Entry {
     /// Changes that the log's own numbers do not tell.
     changes: Cell<u64>,
     used: Cell<u64>,
+    used_at: Cell<Instant>,
+    /// When it was last seen at its path.
+    looked: Cell<Instant>,
 }
 
 /// What a topic was like: equal if nothing was done to it since.
@@ -94,10 +104,32 @@ impl Entry {
         })
     }
 
+    /// When a command has last used it.
+    pub(super) fn used_at(&self) -> Instant {
+        self.used_at.get()
+    }
+
+    /// Whether it was deleted or renamed by somebody else.
+    fn is_gone(&self) -> bool {
+        if self.log().is_retired() {
+            return true;
+        }
+        if self.looked.get().elapsed() < LOOK_EVERY {
+            return false;
+        }
+        self.looked.set(Instant::now());
+        // What cannot be looked at is told by the next who reads it.
+        self.log().is_gone().unwrap_or(false)
+    }
+
     /// Whether only the table has it, and nothing in it is under way.
     fn is_idle(self: &Rc<Entry>) -> bool {
         Rc::strong_count(self) == 1 && self.batch.borrow().is_none()
     }
+}
+
+pub(super) fn name_refused() -> Refusal {
+    Refusal::err(format_args!("a topic's name has 1 to {} bytes", TopicName::BYTES_MAX))
 }
 
 impl Topics {
@@ -114,41 +146,92 @@ impl Topics {
     fn known(&self, name: &[u8]) -> Option<Rc<Entry>> {
         let mut by_name = self.by_name.borrow_mut();
         let entry = by_name.get(name)?;
-        if entry.log().is_retired() {
+        if entry.is_gone() {
             by_name.remove(name);
             return None;
         }
-        self.tick.set(self.tick.get() + 1);
-        entry.used.set(self.tick.get());
         Some(Rc::clone(entry))
+    }
+
+    /// The topic if it is in hand, with what its settings say of its time.
+    fn current(&self, server: &Server, name: &[u8]) -> Answer<Option<Rc<Entry>>> {
+        let Some(entry) = self.known(name) else { return Ok(None) };
+        if entry.settings.borrow().0 != entry.log().settings_generation() {
+            server.expiry.note_settings(&entry, &*entry.settings()?);
+        }
+        Ok(Some(entry))
+    }
+
+    /// Whether a topic that has this name does not count any more.
+    pub(super) fn is_away(server: &Server, name: &[u8]) -> bool {
+        server.removals.is_leaving(name) || server.expiry.is_due(server, name)
+    }
+
+    /// Whether there is such a topic. Does not open it.
+    pub(super) fn exists(&self, server: &Server, name: &[u8]) -> Answer<bool> {
+        if Topics::is_away(server, name) {
+            return Ok(false);
+        }
+        if self.current(server, name)?.is_some() {
+            return Ok(!server.expiry.is_due(server, name));
+        }
+        match TopicName::new(name) {
+            Some(name) => Ok(server.store.has_topic(&name)?),
+            None => Ok(false),
+        }
+    }
+
+    /// The topic if it is in hand, without counting as a use.
+    pub(super) fn in_hand(&self, name: &[u8]) -> Option<Rc<Entry>> {
+        self.known(name)
     }
 
     /// The topic, if there is one.
     pub(super) fn find(&self, server: &Server, name: &[u8]) -> Answer<Option<Rc<Entry>>> {
-        if let Some(entry) = self.known(name) {
-            return Ok(Some(entry));
+        if Topics::is_away(server, name) {
+            return Ok(None);
+        }
+        if let Some(entry) = self.current(server, name)? {
+            self.tick.set(self.tick.get() + 1);
+            entry.used.set(self.tick.get());
+            entry.used_at.set(Instant::now());
+            return Ok((!server.expiry.is_due(server, name)).then_some(entry));
         }
         // No topic has a name that is none.
         let Some(name) = TopicName::new(name) else { return Ok(None) };
         match server.store.topic(&name, Mode::Write, &server.job) {
-            Ok(topic) => self.take_up(name, topic).map(Some),
+            Ok(topic) => {
+                let entry = self.take_up(server, name, topic)?;
+                Ok((!server.expiry.is_due(server, entry.name.as_bytes())).then_some(entry))
+            }
             Err(Error::TopicMissing { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The topic; made if there is none. The second is whether it was.
+    /// The topic; made if there is none.
     pub(super) fn find_or_new(&self, server: &Server, name: &[u8]) -> Answer<Rc<Entry>> {
-        if let Some(entry) = self.known(name) {
+        if let Some(entry) = self.find(server, name)? {
             return Ok(entry);
         }
-        let too_long = || Refusal::err(format_args!("a topic's name has 1 to {} bytes", TopicName::BYTES_MAX));
-        let name = TopicName::new(name).ok_or_else(too_long)?;
+        let name = TopicName::new(name).ok_or_else(name_refused)?;
+        self.make_way(server, &name)?;
         let topic = server.store.topic_or_new(&name, &server.job)?;
-        self.take_up(name, topic)
+        self.take_up(server, name, topic)
     }
 
-    fn take_up(&self, name: TopicName, topic: Arc<Topic>) -> Answer<Rc<Entry>> {
+    /// Sees to it that what had this name does not have it any more.
+    pub(super) fn make_way(&self, server: &Server, name: &TopicName) -> Answer<()> {
+        if server.expiry.is_due(server, name.as_bytes()) {
+            server.removals.begin(server, vec![name.clone()]);
+        }
+        if server.removals.is_leaving(name.as_bytes()) {
+            server.removals.make_way(server, name)?;
+        }
+        Ok(())
+    }
+
+    fn take_up(&self, server: &Server, name: TopicName, topic: Arc<Topic>) -> Answer<Rc<Entry>> {
         let generation = topic.log().settings_generation();
         let settings = Rc::new(topic.settings()?.0);
         self.tick.set(self.tick.get() + 1);
@@ -156,13 +239,17 @@ impl Topics {
             topic,
             settings: RefCell::new((generation, settings)),
             batch: RefCell::default(),
+            is_slow: Cell::new(false),
             reader: RefCell::default(),
             places: RefCell::default(),
             groups: Groups::default(),
             changes: Cell::default(),
             used: Cell::new(self.tick.get()),
+            used_at: Cell::new(Instant::now()),
+            looked: Cell::new(Instant::now()),
             name,
         });
+        server.expiry.note_settings(&entry, &entry.settings.borrow().1);
         let mut by_name = self.by_name.borrow_mut();
         by_name.insert(entry.name.as_bytes().into(), Rc::clone(&entry));
         if by_name.len() > self.count_max.get() {
@@ -186,8 +273,13 @@ impl Topics {
     }
 
     /// Forgets a topic that was deleted or renamed.
-    pub(super) fn forget(&self, name: &[u8]) {
-        self.by_name.borrow_mut().remove(name);
+    pub(super) fn forget(&self, name: &[u8]) -> Option<Rc<Entry>> {
+        self.by_name.borrow_mut().remove(name)
+    }
+
+    /// Forgets all; says what they are called.
+    pub(super) fn forget_all(&self) -> Vec<TopicName> {
+        self.by_name.take().into_values().map(|entry| entry.name.clone()).collect()
     }
 
     /// Says that the members of their groups live whose clients are connected.
@@ -198,6 +290,13 @@ impl Topics {
     /// Forgets all that nothing is under way with.
     pub(super) fn forget_idle(&self) {
         self.by_name.borrow_mut().retain(|_, entry| !entry.is_idle());
+    }
+
+    /// All that are in hand, by name.
+    pub(super) fn all_in_hand(&self) -> Vec<Rc<Entry>> {
+        let mut entries: Vec<Rc<Entry>> = self.by_name.borrow().values().cloned().collect();
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        entries
     }
 
     /// How many are in hand.

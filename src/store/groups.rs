@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::topics::{NEW, TRASH};
+use super::topics::{NEW, TRASH, is_hashed};
 use super::{Store, Topic, exists_already, settings_file};
 use crate::codec::batch::BatchIds;
 use crate::codec::frame::Packed;
@@ -64,8 +64,8 @@ impl Store {
         let groups = Arc::new(topic.log().dir().dir(GROUPS).map_err(missing)?);
         let file_name = name::escape(name.as_bytes());
         let log = self.open_group(topic, &groups, file_name.as_bytes(), mode, job).map_err(missing)?;
-        let full_name = settings_file::read_topic(log.dir())?.0;
-        if full_name.is_some_and(|full| full.as_bytes() != name.as_bytes()) {
+        let full_names = settings_file::read_topic(log.dir())?.0;
+        if full_names.iter().any(|full| full.as_bytes() != name.as_bytes()) {
             let why = "holds another group whose name has the same hash; rename one of the two".to_owned();
             return Err(Error::StoreUnusable { path: log.dir().path().to_owned(), why });
         }
@@ -106,9 +106,8 @@ impl Store {
         job: &Job,
     ) -> Result<()> {
         let dir = groups.dir(temporary)?;
-        let is_hashed = name::unescape(name::escape(name.as_bytes()).as_bytes()) == Unescaped::Hashed;
-        let full_name = TopicName::new(name.as_bytes()).filter(|_| is_hashed);
-        settings_file::write_topic(&dir, full_name.as_ref(), &Overrides::default(), true)?;
+        let full_name = TopicName::new(name.as_bytes()).filter(|name| is_hashed(name.as_bytes()));
+        settings_file::write_topic(&dir, full_name.as_ref().as_slice(), &Overrides::default(), true)?;
         Log::create(&dir, &self.group_opening())?;
         let log = self.open_group(topic, groups, temporary, Mode::Write, job)?;
         let mut builder = BatchBuilder::new();

@@ -16,6 +16,7 @@ mod cursor;
 mod groups;
 mod inspect;
 mod mend;
+mod rename;
 mod settings_file;
 mod topics;
 

@@ -38,6 +38,9 @@ struct StoreToml {
 struct TopicToml {
     #[serde(default)]
     name_hex: Option<String>,
+    /// What it is being renamed to.
+    #[serde(default)]
+    new_name_hex: Option<String>,
     #[serde(default)]
     settings: BTreeMap<String, toml::Value>,
 }
@@ -75,27 +78,31 @@ pub(super) fn create_store(root: &Dir) -> Result<()> {
 }
 
 /// The settings of a topic that differ from the defaults, and its full name if the directory's is a
-/// hash.
-pub(super) fn read_topic(dir: &Dir) -> Result<(Option<TopicName>, Overrides)> {
-    let Some(bytes) = dir.read(TOPIC_FILE.as_bytes(), BYTES_MAX)? else { return Ok((None, Overrides::default())) };
+/// hash. There are two while it is renamed: the one that the directory is called after is right.
+pub(super) fn read_topic(dir: &Dir) -> Result<(Vec<TopicName>, Overrides)> {
+    let Some(bytes) = dir.read(TOPIC_FILE.as_bytes(), BYTES_MAX)? else { return Ok((Vec::new(), Overrides::default())) };
     let wrong = |why: String| Error::StoreUnusable { path: dir.path().join(TOPIC_FILE), why };
     let text = String::from_utf8(bytes).map_err(|_| wrong("is not text".to_owned()))?;
     let file: TopicToml = toml::from_str(&text).map_err(|error| wrong(format!("cannot be read: {}", one_line(&error))))?;
-    let name = match file.name_hex {
-        None => None,
-        Some(hex) => {
-            Some(parse_hex(&hex).and_then(|bytes| TopicName::new(&bytes)).ok_or_else(|| wrong("has a bad name_hex".to_owned()))?)
-        }
-    };
-    Ok((name, overrides(file.settings).map_err(wrong)?))
+    let mut names = Vec::new();
+    for hex in file.name_hex.into_iter().chain(file.new_name_hex) {
+        let name = parse_hex(&hex).and_then(|bytes| TopicName::new(&bytes));
+        names.push(name.ok_or_else(|| wrong("has a bad name_hex".to_owned()))?);
+    }
+    Ok((names, overrides(file.settings).map_err(wrong)?))
+}
+
+/// Whether the topic has a `topic.toml`.
+pub(super) fn has_settings(topics: &Dir, file_name: &[u8]) -> Result<bool> {
+    Ok(topics.stat(&[file_name, b"/", TOPIC_FILE.as_bytes()].concat())?.is_some())
 }
 
 /// Writes `topic.toml`; without anything to say there is none. Not `durable` is for a new topic: the
 /// file's name is then durable once something in the topic has been synced.
-pub(super) fn write_topic(dir: &Dir, full_name: Option<&TopicName>, overrides: &Overrides, durable: bool) -> Result<()> {
+pub(super) fn write_topic(dir: &Dir, full_names: &[&TopicName], overrides: &Overrides, durable: bool) -> Result<()> {
     let mut text = String::new();
-    if let Some(name) = full_name {
-        text.push_str("name_hex = \"");
+    for (member, name) in ["name_hex", "new_name_hex"].into_iter().zip(full_names) {
+        let _ = write!(text, "{member} = \"");
         push_hex(&mut text, name.as_bytes());
         text.push_str("\"\n");
     }

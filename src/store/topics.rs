@@ -89,8 +89,8 @@ impl Store {
         let file_name = name::escape(name.as_bytes());
         let missing = |error: Error| if error.is_not_found() { Error::TopicMissing { topic: name.clone() } } else { error };
         let dir = self.topics.dir(file_name.as_bytes()).map_err(missing)?;
-        let (full_name, overrides) = settings_file::read_topic(&dir)?;
-        if full_name.is_some_and(|full| full != *name) {
+        let (full_names, overrides) = settings_file::read_topic(&dir)?;
+        if is_hashed(name.as_bytes()) && !full_names.is_empty() && !full_names.contains(name) {
             let why = "holds another topic whose name has the same hash; rename one of the two".to_owned();
             return Err(Error::StoreUnusable { path: dir.path().to_owned(), why });
         }
@@ -149,8 +149,7 @@ impl Store {
 
     fn fill(&self, temporary: &[u8], name: &TopicName, overrides: &Overrides, durable: bool) -> Result<()> {
         let dir = self.topics.dir(temporary)?;
-        let is_hashed = name::unescape(name::escape(name.as_bytes()).as_bytes()) == Unescaped::Hashed;
-        settings_file::write_topic(&dir, is_hashed.then_some(name), overrides, durable)?;
+        settings_file::write_topic(&dir, full_name(name).as_slice(), overrides, durable)?;
         Log::create(&dir, &self.opening(&overrides.over(&self.defaults)))?;
         if durable { dir.sync() } else { Ok(()) }
     }
@@ -167,16 +166,31 @@ impl Store {
     /// Changes settings; an empty value puts one back to the default. Every process notices.
     pub fn configure_topic(&self, name: &TopicName, changes: &[(String, String)], job: &Job) -> Result<()> {
         let topic = self.topic(name, Mode::Write, job)?;
-        let (full_name, mut overrides) = settings_file::read_topic(topic.log.dir())?;
-        for (setting, value) in changes {
-            overrides.set(setting, value).map_err(|why| Error::SettingRefused { why })?;
-        }
+        self.configure(&topic, changes, job)
+    }
+
+    /// As [`Store::configure_topic`], for a topic that is open.
+    ///
+    /// # Errors
+    /// [`Error::TopicGone`] when it was deleted, or renamed.
+    pub fn configure(&self, topic: &Topic, changes: &[(String, String)], job: &Job) -> Result<()> {
+        let change = |overrides: &mut Overrides| {
+            let mut set = |(setting, value): &(String, String)| overrides.set(setting, value);
+            changes.iter().try_for_each(&mut set).map_err(|why| Error::SettingRefused { why })
+        };
+        let mut overrides = settings_file::read_topic(topic.log.dir())?.1;
+        change(&mut overrides)?;
         if overrides.over(&self.defaults).durability == Durability::Sync {
             // What readers have seen must not vanish from their sight.
             topic.log.sync_to(topic.log.end_place(), job)?;
         }
-        settings_file::write_topic(topic.log.dir(), full_name.as_ref(), &overrides, true)?;
-        topic.log.settings_changed()
+        // Nobody else changes it meanwhile, nor its name.
+        topic.log.exclusively(job, || {
+            let mut overrides = settings_file::read_topic(topic.log.dir())?.1;
+            change(&mut overrides)?;
+            settings_file::write_topic(topic.log.dir(), full_name(&topic.name).as_slice(), &overrides, true)?;
+            topic.log.settings_changed()
+        })
     }
 
     /// Removes a topic and all its records, durably. Who has it open is told.
@@ -184,13 +198,41 @@ impl Store {
     /// # Errors
     /// [`Error::TopicMissing`].
     pub fn delete_topic(&self, name: &TopicName, job: &Job) -> Result<()> {
+        self.retire_topic(name, job)?;
+        self.topics.sync()?;
+        self.empty_trash()
+    }
+
+    /// The first part of [`Store::delete_topic`]: the topic is gone for everybody, but not durably (for
+    /// that, [`Store::topics_dir`] is to be synced), and its files are still in the trash.
+    ///
+    /// # Errors
+    /// [`Error::TopicMissing`].
+    pub fn retire_topic(&self, name: &TopicName, job: &Job) -> Result<()> {
         let file_name = name::escape(name.as_bytes());
-        let trash = format!("{TRASH}{}", random_name());
+        let trash = trash_name();
         let topic = self.topic(name, Mode::Write, job)?;
         topic.log.retire(job, || self.topics.rename(file_name.as_bytes(), &self.topics, trash.as_bytes()))?;
         self.cache().forget(name);
-        self.topics.sync()?;
-        self.empty_trash()
+        Ok(())
+    }
+
+    /// What differs from the defaults in all topics that differ in anything. Opens none of their logs.
+    pub fn all_overrides(&self) -> Result<Vec<(TopicName, Overrides)>> {
+        let mut found = Vec::new();
+        for ListedTopic { name, file_name } in self.list_topics()? {
+            if settings_file::has_settings(&self.topics, &file_name)? {
+                let read = self.topics.dir(&file_name).and_then(|dir| settings_file::read_topic(&dir));
+                // One that cannot be read, unless it was just deleted, is told when it is opened.
+                found.extend(read.ok().map(|(_, overrides)| (name, overrides)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Closes the topics that nobody uses now.
+    pub fn close_topics(&self) {
+        *self.cache() = super::Cache::default();
     }
 
     /// Removes what deleted topics left, this one's or an earlier one's that was interrupted.
@@ -225,14 +267,32 @@ impl Store {
         Ok(topics)
     }
 
-    fn cache(&self) -> MutexGuard<'_, super::Cache> {
+    pub(super) fn cache(&self) -> MutexGuard<'_, super::Cache> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Whether the directory of a topic of this name has only a hash of it.
+pub(super) fn is_hashed(name: &[u8]) -> bool {
+    name::unescape(name::escape(name).as_bytes()) == Unescaped::Hashed
+}
+
+/// The name, if it has to be written down beside the log.
+pub(super) fn full_name(name: &TopicName) -> Option<&TopicName> {
+    is_hashed(name.as_bytes()).then_some(name)
+}
+
+pub(super) fn trash_name() -> String {
+    format!("{TRASH}{}", random_name())
+}
+
 pub(super) fn hashed_name(topics: &Dir, file_name: &[u8]) -> Result<Option<TopicName>> {
     match topics.dir(file_name).and_then(|dir| settings_file::read_topic(&dir)) {
-        Ok((name, _)) => Ok(name),
+        Ok((mut names, _)) => {
+            let fits = |full: &TopicName| name::escape(full.as_bytes()).as_bytes() == file_name;
+            let at = names.iter().position(fits).unwrap_or(0);
+            Ok((!names.is_empty()).then(|| names.swap_remove(at)))
+        }
         // Deleted while it was listed.
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::support::Store;
+use crate::support::{Store, drave};
 
 fn files_in(directory: &Path) -> BTreeMap<String, String> {
     let entries = std::fs::read_dir(directory).expect("a directory");
@@ -42,6 +42,44 @@ fn the_completions_are_those_of_this_binary() {
         let generated = store.ok(&["generate", "completions", shell]);
         let is_same = committed.get(name).map(String::as_bytes) == Some(&generated);
         assert!(is_same, "completions/{name} is old; run: cargo run -- generate completions {shell} > completions/{name}");
+    }
+}
+
+#[test]
+fn a_unit_for_systemd_runs_this_binary_on_this_store_and_lets_it_do_nothing_else() {
+    let store = Store::new();
+    let unit = |words: &[&str]| String::from_utf8(store.ok(&[&["generate", "systemd"], words].concat())).expect("text");
+    let text = unit(&["--", "--resp", "127.0.0.1:7379", "--password-file", "/a b%"]);
+    let binary = std::path::absolute(env!("CARGO_BIN_EXE_drave")).expect("a path");
+    let path = store.path().display().to_string();
+    let line = |wanted: &str| assert!(text.lines().any(|line| line == wanted), "{wanted} is not in\n{text}");
+    let options = "serve --resp 127.0.0.1:7379 --password-file \"/a b%%\"";
+    line(&format!("ExecStart={} --store {path} {options}", binary.display()));
+    line(&format!("ReadWritePaths={path}"));
+    for wanted in ["Type=notify", "Restart=on-failure", "LimitNOFILE=524288", "ProtectSystem=strict", "NoNewPrivileges=yes"] {
+        line(wanted);
+    }
+    // What it needs: the boot's id is below /proc/sys, and a store may be in a home or below /tmp.
+    assert!(!text.contains("ProcSubset") && !text.contains("ProtectHome=yes") && !text.contains("PrivateNetwork"));
+    assert_eq!(text.contains("PrivateTmp"), !path.starts_with("/tmp"));
+    let own = drave(&["generate", "systemd"]).output().expect("runs");
+    let own = String::from_utf8(own.stdout).expect("text");
+    if !Path::new("/var/lib/drave").exists() {
+        for wanted in ["DynamicUser=yes", "StateDirectory=drave", "StateDirectoryMode=0700"] {
+            assert!(own.lines().any(|line| line == wanted), "{own}");
+        }
+    }
+    assert!(own.contains(" --store /var/lib/drave serve\n"));
+    // As systemd itself sees it.
+    if std::process::Command::new("systemd-analyze").arg("--version").output().is_ok() {
+        for (name, text) in [("named.service", &text), ("own.service", &own)] {
+            let file = store.beside().join(name);
+            std::fs::write(&file, text).expect("written");
+            let checked = std::process::Command::new("systemd-analyze").arg("verify").arg(&file).output().expect("runs");
+            assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+            let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+            assert!(!said.contains(name), "{said}");
+        }
     }
 }
 

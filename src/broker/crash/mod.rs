@@ -12,6 +12,7 @@
 //! | `groups` | power cuts while a group works |
 //! | `deletions` | power cuts and kills while records are deleted |
 //! | `mend` | repairs of damage, cut short |
+//! | `rename` | power cuts and failures while a topic is renamed |
 //! | `model` | random work against a naive model |
 
 mod check;
@@ -23,6 +24,7 @@ mod ledger;
 mod mend;
 mod model;
 mod power;
+mod rename;
 mod work;
 
 use std::sync::Arc;

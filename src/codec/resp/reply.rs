@@ -38,13 +38,16 @@ pub enum Protocol {
 pub struct Reply {
     out: Vec<u8>,
     protocol: Protocol,
+    /// `None` = no bound.
+    bytes_max: Option<usize>,
+    is_cut_short: bool,
 }
 
 impl Reply {
     /// Nothing to send yet.
     #[must_use]
     pub fn new(protocol: Protocol) -> Reply {
-        Reply { out: Vec::new(), protocol }
+        Reply { protocol, ..Reply::default() }
     }
 
     /// The form in which the next reply is written.
@@ -63,6 +66,25 @@ impl Reply {
     #[must_use]
     pub fn len(&self) -> usize {
         self.out.len()
+    }
+
+    /// Sets a bound for who writes replies of any length, and asks [`is_full`](Reply::is_full) meanwhile.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = Some(bytes_max);
+    }
+
+    /// Whether there is more to be sent than the bound allows. Who asks and is told so stops in the middle
+    /// of a reply: nothing of it can be sent any more.
+    #[must_use]
+    pub fn is_full(&mut self) -> bool {
+        self.is_cut_short |= self.bytes_max.is_some_and(|max| self.out.len() > max);
+        self.is_cut_short
+    }
+
+    /// Whether somebody was told that it is full.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        self.is_cut_short
     }
 
     /// Bytes that it takes without growing.

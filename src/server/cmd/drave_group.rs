@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::xgroup::{Wanted, make, no_group, no_key, start};
-use super::{Done, FAST, Keys, READ, Spec, WRITE, command, help, parse};
+use super::{Done, FAST, Keys, READ, Spec, WRITE, command, help_in_words, parse};
 use crate::codec::group_event::GroupSettings;
 use crate::error::Error;
 use crate::server::dispatch::Call;
@@ -39,7 +39,7 @@ const HELP: &[&str] = &[
 ];
 
 fn show_help(call: &mut Call<'_>) -> Answer<Done> {
-    help(call, "DRAVE.GROUP", HELP)
+    help_in_words(call, "DRAVE.GROUP", HELP)
 }
 
 /// Reads settings by name, on top of others.

@@ -34,7 +34,7 @@ pub(super) fn look_up(entry: &Rc<Entry>, ids: &[RecordId]) -> Answer<Found> {
     ids.sort_unstable();
     ids.dedup();
     let mut found = Vec::with_capacity(ids.len());
-    let end = entry.log().high_watermark();
+    let end = entry.log().log_end();
     for id in ids {
         let from = reading::find(entry, id)?;
         if from < end {
@@ -159,7 +159,7 @@ pub(super) fn xsetid(call: &mut Call<'_>) -> Answer<Done> {
     }
     let entry = call.server.topics.find(call.server, call.arg(1))?.ok_or(NO_SUCH_KEY)?;
     let log = Arc::clone(entry.log());
-    let length = log.live_count()?;
+    let length = log.live_count_until(log.log_end())?;
     let mut top = None;
     if length > 0 {
         reading::for_last(&entry, |record| top = Some(record.id))?;

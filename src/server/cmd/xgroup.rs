@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::offload::offload;
-use super::{Done, FAST, Keys, Spec, WRITE, command, help, parse};
+use super::{Done, FAST, Keys, Spec, WRITE, command, help_in_words, parse};
 use crate::broker::{SharedGroup, Start};
 use crate::codec::group_event::GroupSettings;
 use crate::error::Error;
@@ -53,7 +53,7 @@ const HELP: &[&str] = &[
 ];
 
 fn show_help(call: &mut Call<'_>) -> Answer<Done> {
-    help(call, "XGROUP", HELP)
+    help_in_words(call, "XGROUP", HELP)
 }
 
 /// What stands behind the ID.

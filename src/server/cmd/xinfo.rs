@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::xgroup::no_group;
-use super::{Done, FAST, Keys, READ, Spec, command, help, parse};
+use super::{Done, FAST, Keys, READ, Spec, command, help_in_words, parse};
 use crate::broker::group::Hold;
 use crate::broker::{Asked, Numbers, SharedGroup};
 use crate::codec::group_event::Source;
@@ -39,7 +39,7 @@ const FULL_COUNT: usize = 10;
 const BLOCK_RECORDS: u64 = 100;
 
 fn show_help(call: &mut Call<'_>) -> Answer<Done> {
-    help(call, "XINFO", HELP)
+    help_in_words(call, "XINFO", HELP)
 }
 
 fn topic(call: &Call<'_>) -> Answer<Rc<Entry>> {
@@ -137,19 +137,21 @@ fn stream(call: &mut Call<'_>) -> Answer<Done> {
     let numbers = numbers(&entry)?;
     let now = call.server.now();
     let reply = call.session.output.reply();
+    let (from, mut end) = (reply.len(), Offset::ZERO);
     reply.map(if count.is_some() { 9 } else { 10 });
     put_numbers(reply, &numbers);
     match count {
         None => {
             name(reply, "groups");
             reply.unsigned(groups.len() as u64);
-            put_ends(reply, &entry, &numbers)?;
+            end = put_ends(reply, &entry, &numbers)?;
         }
         Some(count) => {
             name(reply, "entries");
             let at = reply.len();
-            let written = reading::put_forward(reply, &entry, entry.log().log_start(), parse::ID_MAX, count)?;
-            reply.begin_array_at(at, written);
+            let told = reading::put_forward(reply, &entry, entry.log().log_start(), parse::ID_MAX, count)?;
+            reply.begin_array_at(at, told.count);
+            end = end.max(told.end);
             name(reply, "groups");
             reply.array(groups.len());
             for group in &mut groups {
@@ -157,6 +159,7 @@ fn stream(call: &mut Call<'_>) -> Answer<Done> {
             }
         }
     }
+    reading::hold(call.server, call.session, from, &[(entry, end)])?;
     Ok(Done::Replied)
 }
 
@@ -196,19 +199,22 @@ fn put_numbers(reply: &mut Reply, numbers: &Numbers) {
     reply.id(numbers.first_id.unwrap_or_default());
 }
 
-fn put_ends(reply: &mut Reply, entry: &Rc<Entry>, numbers: &Numbers) -> Answer {
+/// The first and the last entry; says before which offset they lie.
+fn put_ends(reply: &mut Reply, entry: &Rc<Entry>, numbers: &Numbers) -> Answer<Offset> {
+    let mut end = Offset::ZERO;
     for is_last in [false, true] {
         name(reply, if is_last { "last-entry" } else { "first-entry" });
-        let written = match (numbers.first_id, is_last) {
-            (None, _) => 0,
+        let told = match (numbers.first_id, is_last) {
+            (None, _) => reading::Told { count: 0, end },
             (Some(first), true) => reading::put_backward(reply, entry, first, parse::ID_MAX, 1)?,
             (Some(_), false) => reading::put_forward(reply, entry, entry.log().log_start(), parse::ID_MAX, 1)?,
         };
-        if written == 0 {
+        if told.count == 0 {
             reply.null();
         }
+        end = end.max(told.end);
     }
-    Ok(())
+    Ok(end)
 }
 
 fn put_group(reply: &mut Reply, group: &Group, count: usize, now: TimestampMs) -> Answer {

@@ -1,17 +1,20 @@
 //! Reading a stretch of a topic: XLEN, XRANGE, XREVRANGE.
 
 use super::{Done, parse};
-use crate::ids::RecordId;
+use crate::ids::{Offset, RecordId};
 use crate::server::dispatch::Call;
 use crate::server::reading;
 use crate::server::refusal::{Answer, Refusal, SYNTAX};
 
 pub(super) fn xlen(call: &mut Call<'_>) -> Answer<Done> {
-    let count = match call.server.topics.find(call.server, call.arg(1))? {
-        Some(entry) => entry.log().live_count()?,
-        None => 0,
+    let from = call.reply().len();
+    let Some(entry) = call.server.topics.find(call.server, call.arg(1))? else {
+        call.reply().integer(0);
+        return Ok(Done::Replied);
     };
-    call.reply().unsigned(count);
+    let end = entry.log().log_end();
+    call.reply().unsigned(entry.log().live_count_until(end)?);
+    reading::hold(call.server, call.session, from, &[(entry, end)])?;
     Ok(Done::Replied)
 }
 
@@ -77,14 +80,15 @@ fn range(call: &mut Call<'_>, is_reverse: bool) -> Answer<Done> {
     };
     let reply = call.session.output.reply();
     let at = reply.len();
-    let written = if start > end {
-        0
+    let told = if start > end {
+        reading::Told { count: 0, end: Offset::ZERO }
     } else if is_reverse {
         reading::put_backward(reply, &entry, start, end, count)?
     } else {
         reading::put_forward(reply, &entry, reading::find(&entry, start)?, end, count)?
     };
-    reply.begin_array_at(at, written);
+    reply.begin_array_at(at, told.count);
+    reading::hold(call.server, call.session, at, &[(entry, told.end)])?;
     Ok(Done::Replied)
 }
 

@@ -4,12 +4,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Done, parse};
-use crate::ids::RecordId;
+use crate::ids::{Offset, RecordId};
 use crate::server::dispatch::Call;
 use crate::server::reading;
 use crate::server::refusal::{Answer, Refusal, SYNTAX};
 use crate::server::session::{Session, Waiting};
 use crate::server::state::Server;
+use crate::server::topics::Entry;
 
 /// `COUNT`, `BLOCK`, and what follows `STREAMS`.
 #[derive(Debug)]
@@ -149,6 +150,7 @@ impl Waiting for Read {
         let is_map = reply.protocol() == crate::codec::resp::Protocol::Resp3;
         let at = reply.len();
         let mut count = 0;
+        let mut told_of: Vec<(Rc<Entry>, Offset)> = Vec::new();
         for wanted in &self.wanted {
             let Some(entry) = server.topics.find(server, &wanted.key)? else { continue };
             let before = reply.len();
@@ -157,21 +159,22 @@ impl Waiting for Read {
             }
             reply.bulk(&wanted.key);
             let entries_at = reply.len();
-            let written = match wanted.from {
+            let told = match wanted.from {
                 From::Last => reading::put_backward(reply, &entry, RecordId::ZERO, parse::ID_MAX, 1)?,
                 From::Above(id) => match id.successor() {
                     Some(first) => {
                         let from = reading::find(&entry, first)?;
                         reading::put_forward(reply, &entry, from, parse::ID_MAX, self.count)?
                     }
-                    None => 0,
+                    None => reading::Told { count: 0, end: Offset::ZERO },
                 },
             };
-            if written == 0 {
+            if told.count == 0 {
                 reply.truncate(before);
                 continue;
             }
-            reply.begin_array_at(entries_at, written);
+            reply.begin_array_at(entries_at, told.count);
+            told_of.push((entry, told.end));
             count += 1;
         }
         if count == 0 {
@@ -182,6 +185,7 @@ impl Waiting for Read {
         } else {
             reply.begin_array_at(at, count);
         }
+        reading::hold(server, session, at, &told_of)?;
         Ok(true)
     }
 

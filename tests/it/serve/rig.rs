@@ -76,6 +76,12 @@ impl Server {
         self.stderr.read_to_string(&mut said).expect("text");
         (status.code(), said)
     }
+
+    /// Waits until it ends of itself; the exit status.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
 }
 
 impl Drop for Server {
@@ -195,6 +201,7 @@ pub(crate) enum Value {
     Array(Vec<Value>),
     Map(Vec<(Value, Value)>),
     Push(Vec<Value>),
+    Set(Vec<Value>),
     Verbatim(String),
     Double(f64),
     Bool(bool),
@@ -202,7 +209,7 @@ pub(crate) enum Value {
 
 impl Value {
     /// The reply as one line, as in `[1-0 [a b]]`: bulk strings bare, errors with `-`, statuses with `+`, RESP2's nulls as
-    /// `nil` and `nil*`, RESP3's as `_`, maps as `{k: v}`, pushes as `>[..]`.
+    /// `nil` and `nil*`, RESP3's as `_`, maps as `{k: v}`, pushes as `>[..]`, sets as `~[..]`.
     pub(crate) fn line(&self) -> String {
         let list = |values: &[Value]| values.iter().map(Value::line).collect::<Vec<_>>().join(" ");
         match self {
@@ -219,6 +226,7 @@ impl Value {
                 format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
             }
             Value::Push(values) => format!(">[{}]", list(values)),
+            Value::Set(values) => format!("~[{}]", list(values)),
             Value::Verbatim(text) => format!("txt:{text}"),
             Value::Double(number) => format!(",{number}"),
             Value::Bool(value) => format!("#{value}"),
@@ -283,6 +291,7 @@ fn take(bytes: &mut &[u8]) -> Option<Value> {
         b'$' => Value::Bulk(take_bulk(bytes, number())?),
         b'*' => Value::Array(elements(bytes, number())?),
         b'>' => Value::Push(elements(bytes, number())?),
+        b'~' => Value::Set(elements(bytes, number())?),
         b'%' => {
             let flat = elements(bytes, number() * 2)?;
             Value::Map(flat.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
