@@ -19,7 +19,7 @@ pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
 pub use journal::{Journal, mend_group, verify_group};
 pub use publish::{Level, TopicPublisher};
-pub use shared::{Before, Handout, Numbers, SharedGroup, Start, Want};
+pub use shared::{Asked, Before, Claiming, Handout, Numbers, Scanned, SharedGroup, Start, Told, Want};
 
 #[cfg(test)]
 mod crash;

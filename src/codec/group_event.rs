@@ -163,6 +163,21 @@ pub enum Count {
     Keep,
     /// This many.
     Set(u32),
+    /// One less.
+    Undo,
+}
+
+impl Count {
+    /// What a count becomes.
+    #[must_use]
+    pub fn of(self, before: u32) -> u32 {
+        match self {
+            Count::Add => before.saturating_add(1),
+            Count::Keep => before,
+            Count::Set(count) => count,
+            Count::Undo => before.saturating_sub(1),
+        }
+    }
 }
 
 /// Something that happened. The state of a group is the fold of these and of nothing else.
@@ -225,6 +240,10 @@ pub enum GroupEvent {
     /// The group's place as Redis tells it: nothing up to this ID is new to it any more, and so many
     /// records had been added up to there. Deliveries that tell no ID make it unknown.
     Placed { last_id: RecordId, entries_read: Option<u64> },
+    /// Entries were given back, whoever had them, to be delivered again after a pause; those that were
+    /// not pending are now. Where order is kept, the lane's later leased entries are given back too,
+    /// uncounted.
+    HandedBack { at: TimestampMs, delay_ms: u32, count: Count, entries: Entries },
 }
 
 /// Why bytes are not events.
@@ -288,6 +307,9 @@ impl GroupEvent {
             GroupEvent::Dropped { letters } => put.runs(letters),
             GroupEvent::LettersIn { topic } => put.incarnation(*topic),
             GroupEvent::Restarted { from, at } => put.number(from.0).number(at.offset.0).number(at.epoch.0),
+            GroupEvent::HandedBack { at, delay_ms, count, entries } => {
+                put.number(at.0).number(u64::from(*delay_ms)).count(*count).entries(entries)
+            }
             GroupEvent::Placed { last_id, entries_read } => put.number(last_id.ms).number(last_id.seq).option(*entries_read),
         };
     }
@@ -318,6 +340,7 @@ impl GroupEvent {
             GroupEvent::Dropped { .. } => 22,
             GroupEvent::LettersIn { .. } => 23,
             GroupEvent::Placed { .. } => 24,
+            GroupEvent::HandedBack { .. } => 25,
         }
     }
 
@@ -382,6 +405,12 @@ impl GroupEvent {
                 let last_id = RecordId { ms: take.number()?, seq: take.number()? };
                 GroupEvent::Placed { last_id, entries_read: take.option()? }
             }
+            25 => GroupEvent::HandedBack {
+                at: take.time()?,
+                delay_ms: take.small()?,
+                count: take.count()?,
+                entries: take.entries()?,
+            },
             kind => return Err(BadEvent::UnknownKind(kind)),
         })
     }
@@ -435,7 +464,8 @@ mod tests {
             let source = prop_oneof![Just(Source::Topic), Just(Source::DeadLetter)];
             (source, offset()).prop_map(|(source, offset)| EntryKey { source, offset })
         };
-        let count = prop_oneof![Just(Count::Add), Just(Count::Keep), any::<u32>().prop_map(Count::Set)];
+        let count = prop_oneof![Just(Count::Add), Just(Count::Keep), any::<u32>().prop_map(Count::Set), Just(Count::Undo)];
+        let back = any::<u32>().prop_map(|n| if n % 2 == 0 { Count::Set(n) } else { Count::Undo });
         let dealt = proptest::collection::btree_map(lane(), (1..4u32).prop_map(|n| NonZeroU32::new(n).map(ConsumerId)), 0..99)
             .prop_map(|lanes| lanes.into_iter().map(|(lane, consumer)| (lane, consumer.expect("from 1"))).collect());
         let members = prop_oneof![
@@ -468,6 +498,12 @@ mod tests {
                     entries
                 }),
                 (at(), entries()).prop_map(|(at, entries)| GroupEvent::Acked { at, entries }),
+                (at(), any::<u32>(), back, entries()).prop_map(|(at, delay_ms, count, entries)| GroupEvent::HandedBack {
+                    at,
+                    delay_ms,
+                    count,
+                    entries
+                }),
                 (at(), any::<u32>(), any::<bool>(), entries())
                     .prop_map(|(at, delay_ms, counted, entries)| GroupEvent::GivenBack { at, delay_ms, counted, entries }),
                 (entry(), offset(), bytes()).prop_map(|(entry, dead_letter_end, reason)| GroupEvent::DeadIntent {
@@ -520,7 +556,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_group_decoder_panic(kind in 0u8..26, rest in any::<Vec<u8>>()) {
+        fn no_bytes_make_the_group_decoder_panic(kind in 0u8..27, rest in any::<Vec<u8>>()) {
             let bytes: Vec<u8> = [kind].into_iter().chain(rest).collect();
             let _ = GroupEvent::decode_batch(&bytes);
         }

@@ -175,9 +175,9 @@ impl Connection {
 
     /// Whether all was said and done.
     fn is_over(&self) -> bool {
-        if self.session.blocked.is_some() {
-            // Nobody is there to take what it waits for.
-            return self.is_at_end;
+        if let Some(blocked) = &self.session.blocked {
+            // Nobody is there to take what it waits for; what is done for it is finished.
+            return self.is_at_end && blocked.command.is_blocking();
         }
         let is_done = self.session.is_closing || (self.is_at_end && self.input.is_empty());
         is_done && self.sent == self.unsent.len() && !self.session.output.is_waiting()
@@ -408,6 +408,12 @@ impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(blocked) = self.session.blocked.take() {
             self.end_waiting(&blocked);
+        }
+        for member in self.session.memberships.drain(..) {
+            if let Err(error) = member.group.shared.borrow_mut().leave(member.consumer, self.client.id) {
+                // Others find its place empty.
+                debug!(client = self.client.id, %error, "a consumer could not leave its group");
+            }
         }
         self.server.hub.leave(&self.client, &mut self.session.subscriptions);
         self.server.clients.borrow_mut().remove(self.client.id);

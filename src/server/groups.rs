@@ -40,7 +40,8 @@ pub(super) struct Groups(RefCell<HashMap<Box<[u8]>, Rc<Group>>>);
 impl Groups {
     /// The group, if there is one.
     pub(super) fn find(&self, server: &Server, entry: &Entry, name: &[u8]) -> Answer<Option<Rc<Group>>> {
-        if let Some(known) = self.0.borrow().get(name).cloned() {
+        let known = self.0.borrow().get(name).cloned();
+        if let Some(known) = known {
             if !known.shared.borrow().journal().is_retired() {
                 return Ok(Some(known));
             }
@@ -61,6 +62,11 @@ impl Groups {
         Ok(Some(group))
     }
 
+    /// Says that the members live whose clients are connected.
+    pub(super) fn beat(&self) {
+        self.0.borrow().values().for_each(|group| group.shared.borrow().beat());
+    }
+
     /// Forgets a group that was deleted.
     pub(super) fn forget(&self, name: &[u8]) {
         self.0.borrow_mut().remove(name);
@@ -72,6 +78,25 @@ pub(super) fn find(server: &Server, key: &[u8], name: &[u8]) -> Answer<Option<(R
     let Some(entry) = server.topics.find(server, key)? else { return Ok(None) };
     let group = entry.groups.find(server, &entry, name)?;
     Ok(group.map(|group| (entry, group)))
+}
+
+/// Every group of the topic, by name, in its newest state.
+pub(super) fn all(server: &Server, entry: &Rc<Entry>) -> Answer<Vec<Rc<Group>>> {
+    let mut groups = Vec::new();
+    for name in server.store.list_groups(&entry.topic)? {
+        // One that was deleted since is none.
+        if let Some(group) = entry.groups.find(server, entry, name.as_bytes())? {
+            let looked = group.shared.borrow_mut().look();
+            match looked {
+                Err(error) if is_gone(&error) => {}
+                other => {
+                    other?;
+                    groups.push(group);
+                }
+            }
+        }
+    }
+    Ok(groups)
 }
 
 /// Whether it says that a group went away in the middle of a command.

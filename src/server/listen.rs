@@ -238,6 +238,7 @@ async fn look_after(server: Rc<Server>) {
     loop {
         every.tick().await;
         server.stats.tick();
+        server.topics.beat();
         server.names.let_go();
         let Some(idle_max) = server.tunables.idle_max.get() else { continue };
         let now = Instant::now();

@@ -3,10 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::groups::Group;
 use super::output::Output;
 use super::refusal::Answer;
 use super::state::Server;
+use super::topics::Entry;
 use super::waiters::WaiterId;
+use crate::ids::ConsumerId;
 use std::rc::Rc;
 
 /// A client's side of the server: only its own task has it.
@@ -24,7 +27,18 @@ pub(super) struct Session {
     pub(super) replies: Replies,
     pub(super) subscriptions: super::hub::Subscriptions,
     pub(super) blocked: Option<Blocked>,
+    /// Consumers that are members of their groups as long as this client is connected.
+    pub(super) memberships: Vec<Membership>,
     pub(super) written: Written,
+}
+
+/// A consumer of a group whose lanes have owners.
+#[derive(Debug)]
+pub(super) struct Membership {
+    /// Kept, so that the topic stays in hand.
+    pub(super) _entry: Rc<Entry>,
+    pub(super) group: Rc<Group>,
+    pub(super) consumer: ConsumerId,
 }
 
 /// Which topics a client has written to, for WAITAOF.
@@ -139,6 +153,7 @@ impl Session {
             replies: Replies::On,
             subscriptions: super::hub::Subscriptions::default(),
             blocked: None,
+            memberships: Vec::new(),
             written: Written::default(),
         }
     }

@@ -282,6 +282,11 @@ impl Topics {
         self.by_name.take().into_values().map(|entry| entry.name.clone()).collect()
     }
 
+    /// Says that the members of their groups live whose clients are connected.
+    pub(super) fn beat(&self) {
+        self.by_name.borrow().values().for_each(|entry| entry.groups.beat());
+    }
+
     /// Forgets all that nothing is under way with.
     pub(super) fn forget_idle(&self) {
         self.by_name.borrow_mut().retain(|_, entry| !entry.is_idle());

@@ -32,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// How often a consumer says that it lives.
 const BEAT_EVERY_MS: u64 = 3_000;
 /// A consumer whose process lives and says nothing for longer than this has its lanes taken away.
-const SESSION_MS: u64 = 10_000;
+pub(in crate::broker) const SESSION_MS: u64 = 10_000;
 
 /// One consumer at work.
 #[derive(Debug)]

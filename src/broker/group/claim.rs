@@ -3,7 +3,7 @@
 use super::decide::Delivery;
 use super::pending::{Entry, Hold};
 use super::state::GroupState;
-use crate::codec::group_event::{Count, Entries, EntryKey, GroupEvent};
+use crate::codec::group_event::{Count, Entries, EntryKey, GroupEvent, Source};
 use crate::ids::{ConsumerId, Lane, Offset, TimestampMs};
 
 /// How entries are taken over.
@@ -54,16 +54,37 @@ fn hand_over(state: &GroupState, entries: Entries, claim: &Claim) -> Claimed {
     }
     let deliveries = entries.iter().map(|key| {
         let (before, lane) = state.entry(key).map_or((0, Lane::ONLY), |entry| (entry.deliveries, entry.lane));
-        let deliveries = match claim.count {
-            Count::Add => before.saturating_add(1),
-            Count::Keep => before,
-            Count::Set(count) => count,
-        };
-        Delivery { key, lane, lease: state.next_lease, deliveries }
+        Delivery { key, lane, lease: state.next_lease, deliveries: claim.count.of(before) }
     });
     let deliveries = deliveries.collect();
     let Claim { consumer, at, count, .. } = *claim;
     Claimed { events: vec![GroupEvent::Redelivered { consumer, at, count, entries }], deliveries }
+}
+
+/// How entries are given back by whoever names them.
+#[derive(Clone, Copy, Debug)]
+pub struct HandBack {
+    /// What the delivery count becomes.
+    pub count: Count,
+    /// The pause before the next delivery.
+    pub delay_ms: u32,
+    /// Also records that are not pending; the caller knows that they exist.
+    pub force: bool,
+}
+
+/// Gives back entries whoever has them, also such as wait; says how many. Where order is kept, only
+/// what somebody has.
+#[must_use]
+pub fn hand_back(state: &GroupState, keys: &[EntryKey], how: &HandBack, now: TimestampMs) -> (Vec<GroupEvent>, u64) {
+    let is_ordered = state.books.is_ordered;
+    let may = |key: &EntryKey| match state.entry(*key) {
+        Some(entry) => entry.hold == Hold::Leased || (entry.hold == Hold::Waiting && !is_ordered),
+        None => how.force && !is_ordered && key.source == Source::Topic,
+    };
+    let entries: Entries = keys.iter().copied().filter(may).collect();
+    let count = entries.count();
+    let event = GroupEvent::HandedBack { at: now, delay_ms: how.delay_ms, count: how.count, entries };
+    (if count == 0 { Vec::new() } else { vec![event] }, count)
 }
 
 /// What an auto-claim comes to.
@@ -95,10 +116,10 @@ pub fn auto_claim(
     while looked_at < scan_max && found.len() + auto.gone.len() < count {
         let Some((offset, entry)) = entries.next() else { break };
         looked_at += 1;
-        match may_claim(state, entry, claim, now) {
-            true if exists(offset) => found.push(offset),
-            true => auto.gone.push(offset),
-            false => {}
+        if entry.hold != Hold::Dying && !exists(offset) {
+            auto.gone.push(offset);
+        } else if may_claim(state, entry, claim, now) {
+            found.push(offset);
         }
     }
     auto.next = entries.next().map(|(offset, _)| offset);

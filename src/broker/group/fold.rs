@@ -42,6 +42,9 @@ impl GroupState {
                 // it takes it along.
                 entries.iter().rev().for_each(|key| self.give_back_in_order(key, *at, *delay_ms, *counted));
             }
+            GroupEvent::HandedBack { at, delay_ms, count, entries } => {
+                entries.iter().rev().for_each(|key| self.hand_back(key, *at, *delay_ms, *count));
+            }
             GroupEvent::Released { consumer, at } => self.release(*consumer, *at),
             GroupEvent::DeadIntent { entry, dead_letter_end, reason } => {
                 let intent = Intent { dead_letter_end: *dead_letter_end, reason: reason.clone() };
@@ -206,11 +209,7 @@ impl GroupState {
                 continue;
             }
             let (deliveries, lane) = before.map_or((0, Lane::ONLY), |entry| (entry.deliveries, entry.lane));
-            let deliveries = match count {
-                Count::Add => deliveries.saturating_add(1),
-                Count::Keep => deliveries,
-                Count::Set(count) => count,
-            };
+            let deliveries = count.of(deliveries);
             self.put(key, Entry { at, lease, consumer: Some(id), deliveries, delay_ms: 0, lane, hold: Hold::Leased });
         }
     }
@@ -240,6 +239,25 @@ impl GroupState {
         let deliveries = if counted { before.deliveries } else { before.deliveries.saturating_sub(1) };
         self.put(key, Entry { at, delay_ms, deliveries, hold: Hold::Waiting, ..before });
         Some(before.lane)
+    }
+
+    /// Gives back an entry whoever has it, and makes one of a record that was not pending.
+    fn hand_back(&mut self, key: EntryKey, at: TimestampMs, delay_ms: u32, count: Count) {
+        let before = self.entry(key).copied();
+        if before.is_none() && key.source == Source::DeadLetter {
+            return;
+        }
+        let hold = Hold::Waiting;
+        let new = Entry { at, lease: Lease(0), consumer: None, deliveries: 0, delay_ms, lane: Lane::ONLY, hold };
+        let entry = before.unwrap_or(new);
+        self.put(key, Entry { at, delay_ms, deliveries: count.of(entry.deliveries), hold, ..entry });
+        if !self.books.is_ordered || key.source == Source::DeadLetter {
+            return;
+        }
+        let behind = self.books.work.get(entry.lane.index()).map(|work| work.leased_from(key.offset));
+        for offset in behind.unwrap_or_default() {
+            self.give_back(EntryKey::topic(offset), at, 0, false);
+        }
     }
 
     fn release(&mut self, id: ConsumerId, at: TimestampMs) {

@@ -44,7 +44,7 @@ mod tests;
 pub use assign::deal;
 pub use books::{Consumer, LaneState};
 pub use checkpoint::{Checkpoint, StoredCheckpoint};
-pub use claim::{AutoClaimed, Claim, Claimed, auto_claim, claim};
+pub use claim::{AutoClaimed, Claim, Claimed, HandBack, auto_claim, claim, hand_back};
 pub use decide::{
     Delivery, Fresh, Nack, Receipt, Settled, TAKE_MAX, Take, Taken, ack, ack_any, bury, drop_letters, find_letters_in, give_up,
     nack, release, revive, take,

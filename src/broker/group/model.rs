@@ -422,6 +422,7 @@ impl World {
             }
             40 => self.checkpoint(),
             41 => self.catch_up(),
+            42 => self.hand_back(a, b),
             _ => {
                 if let Some(process) = self.process(a) {
                     self.release(process.id);
@@ -442,7 +443,7 @@ fn run(order: Order, steps: Vec<(u8, u16, u16)>) {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(u8, u16, u16)>> {
-    proptest::collection::vec((0u8..43, any::<u16>(), any::<u16>()), 1..160)
+    proptest::collection::vec((0u8..44, any::<u16>(), any::<u16>()), 1..160)
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::GroupEvent;
 use crate::codec::group_event::{Count, EntryKey, GroupSettings, Manner, Order, Source};
-use crate::ids::{ConsumerId, Epoch, Lane, Offset, TimestampMs};
+use crate::ids::{ConsumerId, Epoch, Incarnation, Lane, Offset, RecordId, TimestampMs};
 
 struct Group {
     state: GroupState,
@@ -221,6 +221,51 @@ fn group_entries_are_claimed_as_redis_does() {
     group.commit(remove(&group.state, two));
     assert_eq!((group.state.pending_count(), group.state.find(b"two")), (0, None));
     assert!(group.join("two") > two, "a number is never used again");
+}
+
+#[test]
+fn entries_are_handed_back_whoever_has_them() {
+    let mut group = Group::new(Order::None);
+    let one = group.join("one");
+    group.take(one, 2);
+    let keys = [0, 1, 7].map(|at| EntryKey::topic(Offset(at)));
+    let how = HandBack { count: Count::Undo, delay_ms: 5, force: false };
+    let (events, count) = hand_back(&group.state, &keys, &how, group.now());
+    assert_eq!(count, 2, "what nobody has is not pending");
+    group.commit(events);
+    let entry = *group.state.entry(keys[0]).expect("pending");
+    assert_eq!((entry.hold, entry.deliveries, entry.delay_ms), (Hold::Waiting, 0, 5));
+    let forced = HandBack { count: Count::Set(4), delay_ms: 0, force: true };
+    let (events, count) = hand_back(&group.state, &keys[1..], &forced, group.now());
+    group.commit(events);
+    assert_eq!(count, 2);
+    assert_eq!(group.state.entry(keys[2]).map(|entry| (entry.deliveries, entry.consumer)), Some((4, None)));
+    assert_eq!(group.state.consumer(one).map(|consumer| consumer.leased), Some(0));
+    group.now += 10;
+    assert_eq!(offsets(&group.take(one, 3)), [1, 7, 0], "in the order in which they are due");
+}
+
+#[test]
+fn who_cannot_read_dead_letters_is_given_none() {
+    let mut group = Group::new(Order::None);
+    let one = group.join("one");
+    group.commit(find_letters_in(&group.state, Incarnation([1; 16])));
+    group.commit(revive(&group.state, &[(Offset(3), Lane::ONLY)], group.now()));
+    let fresh = Fresh::Below { until: Offset(0) };
+    let take = |letters| Take { consumer: one, count: 9, no_ack: false, letters, fresh };
+    assert!(super::take(&group.state, &take(false), group.now()).deliveries.is_empty());
+    assert_eq!(super::take(&group.state, &take(true), group.now()).deliveries.len(), 1);
+}
+
+#[test]
+fn a_group_is_where_it_was_told_until_it_moves_on() {
+    let mut group = Group::new(Order::None);
+    let one = group.join("one");
+    let last_id = RecordId { ms: 7, seq: 1 };
+    group.commit([GroupEvent::Placed { last_id, entries_read: Some(3) }]);
+    assert_eq!((group.state.counters().last_id, group.state.counters().entries_read), (Some(last_id), Some(3)));
+    group.take(one, 2);
+    assert_eq!((group.state.counters().last_id, group.state.counters().entries_read), (None, Some(5)));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::SharedGroup;
 use super::recent::Recent;
 use crate::broker::consume::Picker;
 use crate::codec::group_event::Source;
+use crate::codec::records::Record;
 use crate::error::Result;
 use crate::ids::{Offset, RecordId};
 use crate::log::Log;
@@ -39,8 +40,16 @@ impl Finder {
     /// Reads what lies in `[from, until)`.
     fn look(&mut self, log: &Log, from: Offset, until: Offset) -> Result<()> {
         let wanted: Vec<(Offset, usize)> = (from.0..until.0).map(|offset| (Offset(offset), 0)).collect();
+        self.pick(log, &wanted, |_| {})
+    }
+
+    /// Hands out the records at these offsets, which rise.
+    pub(super) fn pick(&mut self, log: &Log, wanted: &[(Offset, usize)], mut each: impl FnMut(&Record<'_>)) -> Result<()> {
         let (epoch, looked) = (log.epoch(), &mut self.looked);
-        self.picker.pick(log, &wanted, |_, record| looked.note(epoch, record.id, record.offset))?;
+        self.picker.pick(log, wanted, |_, record| {
+            looked.note(epoch, record.id, record.offset);
+            each(record);
+        })?;
         Ok(())
     }
 
@@ -68,6 +77,11 @@ impl SharedGroup<'_> {
         self.finder.offset_of(group.topic().log(), id)
     }
 
+    /// Where the record with this ID is, or was.
+    pub(super) fn offset_of(&mut self, id: RecordId) -> Result<Option<Offset>> {
+        self.finder.offset_of(self.settler.group.topic.log(), id)
+    }
+
     /// The ID of a record; `None` = there is none any more.
     pub(super) fn id_of(&mut self, offset: Offset) -> Result<Option<RecordId>> {
         let log = self.settler.group.topic.log();
@@ -76,6 +90,22 @@ impl SharedGroup<'_> {
         }
         self.finder.look(log, offset, offset.plus(AROUND).min(log.high_watermark()))?;
         Ok(self.finder.looked.id_of(log.epoch(), offset))
+    }
+
+    /// Where to look for entries with this ID and above. Records that were deleted just before are
+    /// among them, unless their IDs are known to be lower.
+    pub(super) fn first_pending_at(&self, id: RecordId) -> Result<Offset> {
+        let (mut at, log) = (self.first_at(id)?, self.log());
+        let Some((first, _)) = self.state().pending_ends(Source::Topic) else { return Ok(at) };
+        let deleted = log.deleted()?;
+        while at > first && deleted.contains(Offset(at.0 - 1)) {
+            let before = Offset(at.0 - 1);
+            if self.finder.known_id(log, before).is_some_and(|known| known < id) {
+                break;
+            }
+            at = before;
+        }
+        Ok(at)
     }
 
     /// The first offset at or above which all IDs are at least `id`.

@@ -8,28 +8,36 @@
 //! | file | job |
 //! |---|---|
 //! | `take` | records for a consumer: new ones, and those it has |
-//! | `settle` | acks |
+//! | `settle`, `claim` | acks; entries that change hands, or go back |
+//! | `tell` | what is pending |
+//! | `members` | consumers of groups whose lanes have owners |
 //! | `find` | offsets of IDs, IDs of offsets |
 //! | `recent` | those that were read lately |
 //! | `place` | how far a group is, as Redis counts it |
 
+mod claim;
 mod find;
+mod members;
 mod place;
 mod recent;
 mod settle;
 mod take;
+mod tell;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+pub use self::claim::{Claiming, Scanned};
 use self::find::Finder;
 pub use self::place::Numbers;
 pub use self::take::{Before, Handout, Want};
+pub use self::tell::{Asked, Told};
 use super::consume::{Ahead, OpenGroup, Picker, create_group_at};
 use super::group::{self, GroupState};
 use super::{Flusher, GroupSettler};
 use crate::codec::group_event::{GroupEvent, GroupSettings};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{ConsumerId, GroupName, Lane, Offset, Place, RecordId, TimestampMs};
 use crate::job::Job;
 use crate::log::{Log, Mode};
@@ -48,6 +56,9 @@ pub struct SharedGroup<'s> {
     fresh_ids: Vec<RecordId>,
     /// When consumers asked last, whether or not they got something: the journal knows the latter.
     asked: HashMap<ConsumerId, TimestampMs>,
+    /// Members for whom this process holds the lock, and the client that read last under the name.
+    held: HashMap<ConsumerId, u64>,
+    looked: Option<Instant>,
 }
 
 /// Where a group is to stand.
@@ -102,6 +113,8 @@ impl<'s> SharedGroup<'s> {
             fresh: Vec::new(),
             fresh_ids: Vec::new(),
             asked: HashMap::new(),
+            held: HashMap::new(),
+            looked: None,
             settler: GroupSettler::of(group, flusher)?,
         })
     }
@@ -172,12 +185,29 @@ impl<'s> SharedGroup<'s> {
         })
     }
 
-    /// Sends the group elsewhere. What is pending stays so where no order is kept.
-    pub fn go_to(&mut self, start: &Start) -> Result<()> {
+    /// Sends the group elsewhere. What is pending may stay so where no order is kept.
+    pub fn go_to(&mut self, start: &Start, keep_pending: bool) -> Result<()> {
         self.settler.group.decide(|state, _| {
             let Start { place, entries_read, .. } = *start;
-            let [_, placed] = start.events(true);
-            (vec![group::seek(state, place.offset, place.epoch, true, entries_read), placed], ())
+            let [_, placed] = start.events(keep_pending);
+            (vec![group::seek(state, place.offset, place.epoch, keep_pending, entries_read), placed], ())
         })
+    }
+
+    /// Puts settings in force.
+    ///
+    /// # Errors
+    /// [`Error::SettingRefused`] when the order cannot change now.
+    pub fn configure(&mut self, settings: &GroupSettings) -> Result<()> {
+        let refused = self.settler.group.decide(|state, _| match group::configure(state, settings) {
+            Ok(events) => (events, None),
+            Err(why) => (Vec::new(), Some(why)),
+        })?;
+        refused.map_or(Ok(()), |why| Err(Error::SettingRefused { why }))
+    }
+
+    /// Stops or resumes deliveries.
+    pub fn pause(&mut self, paused: bool) -> Result<()> {
+        self.settler.group.decide(|state, _| (group::pause(state, paused).into_iter().collect(), ()))
     }
 }

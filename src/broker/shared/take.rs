@@ -16,6 +16,8 @@ const STRETCH: usize = 4096;
 pub struct Want<'a> {
     /// Its name.
     pub consumer: &'a [u8],
+    /// The client that asks.
+    pub client: u64,
     /// How many at most; beyond [`TAKE_MAX`] it is that.
     pub count: usize,
     /// Delivered is settled.
@@ -37,6 +39,9 @@ pub struct Before {
 pub trait Handout {
     /// One more.
     fn put(&mut self, record: &Record<'_>, before: Before);
+
+    /// One more, of which the ID is enough.
+    fn put_id(&mut self, id: RecordId);
 
     /// One that the consumer has, whose record is no more.
     fn put_gone(&mut self, id: RecordId);
@@ -60,6 +65,8 @@ impl SharedGroup<'_> {
     pub fn take(&mut self, want: &Want<'_>, out: &mut impl Handout) -> Result<()> {
         self.look()?;
         let (me, _) = self.consumer(want.consumer)?;
+        self.join(want.consumer, me, want.client)?;
+        self.look_after_others()?;
         loop {
             if self.try_take(me, want, out)? {
                 return Ok(());
@@ -187,7 +194,7 @@ impl SharedGroup<'_> {
         self.look()?;
         let (me, _) = self.consumer(consumer)?;
         let Some(first) = after.successor() else { return Ok(()) };
-        let from = if after == RecordId::ZERO { Offset::ZERO } else { self.first_at(first)? };
+        let from = if after == RecordId::ZERO { Offset::ZERO } else { self.first_pending_at(first)? };
         loop {
             let is_mine = |entry: &group::Entry| entry.hold == Hold::Leased && entry.consumer == Some(me);
             let mine = self.state().pending(Source::Topic, from).filter(|(_, entry)| is_mine(entry));
@@ -237,8 +244,12 @@ impl SharedGroup<'_> {
         if let Some(id) = self.state().counters().last_id {
             return Ok(id);
         }
+        self.last_id_below(self.state().delivered_below())
+    }
+
+    /// The last ID before an offset.
+    pub(super) fn last_id_below(&mut self, mut offset: Offset) -> Result<RecordId> {
         let start = self.log().log_start();
-        let mut offset = self.state().delivered_below();
         while offset > start {
             offset = Offset(offset.0 - 1);
             if let Some(id) = self.id_of(offset)? {

@@ -66,6 +66,7 @@ impl<'a> Writer<'a> {
             Count::Add => self.number(0),
             Count::Keep => self.number(1),
             Count::Set(count) => self.number(2).number(u64::from(count)),
+            Count::Undo => self.number(3),
         }
     }
 
@@ -191,6 +192,7 @@ impl<'a, 'b> Reader<'a, 'b> {
             0 => Ok(Count::Add),
             1 => Ok(Count::Keep),
             2 => Ok(Count::Set(self.small()?)),
+            3 => Ok(Count::Undo),
             _ => Err(BadEvent::Malformed("an unknown way to count")),
         }
     }

@@ -6,6 +6,7 @@ mod config;
 mod connection;
 mod debug;
 mod drave;
+mod drave_group;
 mod expire;
 mod info;
 mod keys;
@@ -20,8 +21,11 @@ mod table;
 mod transaction;
 mod xack;
 mod xadd;
+mod xclaim;
 mod xdel;
 mod xgroup;
+mod xinfo;
+mod xpending;
 mod xrange;
 mod xread;
 mod xreadgroup;
@@ -199,6 +203,8 @@ pub(super) const COMMANDS: &[Spec] = &[
     container("debug", ("server", "1.0.0"), "A container for debugging commands.", debug::SUBCOMMANDS),
     command("del", -2, WRITE, Keys::ALL, ("generic", "1.0.0"), "Deletes one or more keys.", keys::del),
     command("discard", 1, AT_ONCE, Keys::NONE, ("transactions", "2.0.0"), "Discards a transaction.", transaction::discard),
+    container("drave.group", ("stream", "drave"), "A container for what consumer groups can do here.", drave_group::SUBCOMMANDS),
+    command("drave.nack", -6, WRITE, Keys::FIRST, ("stream", "drave"), "Gives pending messages of a consumer group back, after a pause, or to the dead-letter topic.", drave_group::nack),
     command("drave.offset", 4, READ, Keys::FIRST, ("stream", "drave"), "Returns the ID of the record at an offset, or the offset of the first record whose ID is not lower.", drave::offset),
     command("drave.publish", -4, WRITE, Keys::FIRST, ("stream", "drave"), "Appends a record: with a key, as a tombstone, at a certain offset only, at a higher level of durability.", drave::publish),
     command("echo", 2, FAST, Keys::NONE, ("connection", "1.0.0"), "Returns the given string.", connection::echo),
@@ -254,11 +260,17 @@ pub(super) const COMMANDS: &[Spec] = &[
     command("waitaof", 4, Flags::BLOCKING, Keys::NONE, ("generic", "7.2.0"), "Blocks until what the connection has written is durable.", server::waitaof),
     command("watch", -2, AT_ONCE, Keys::ALL, ("transactions", "2.2.0"), "Monitors changes to keys to determine the execution of a transaction.", transaction::watch),
     command("xack", -4, WRITE.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.", xack::xack),
+    command("xackdel", -6, WRITE.and(FAST), Keys::FIRST, ("stream", "8.2.0"), "Acknowledges and deletes one or multiple messages for a stream consumer group.", xack::xackdel),
     command("xadd", -5, WRITE.and(FAST).and(Flags::BATCHED), Keys::FIRST, ("stream", "5.0.0"), "Appends a new message to a stream. Creates the key if it doesn't exist.", xadd::xadd),
+    command("xautoclaim", -6, WRITE.and(FAST), Keys::FIRST, ("stream", "6.2.0"), "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member.", xclaim::xautoclaim),
+    command("xclaim", -6, WRITE.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member.", xclaim::xclaim),
     command("xdel", -3, WRITE.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Returns the number of messages after removing them from a stream.", xdel::xdel),
     command("xdelex", -5, WRITE.and(FAST), Keys::FIRST, ("stream", "8.2.0"), "Deletes one or multiple entries from the stream.", xdel::xdelex),
     container("xgroup", ("stream", "5.0.0"), "A container for consumer groups commands.", xgroup::SUBCOMMANDS),
+    container("xinfo", ("stream", "5.0.0"), "A container for stream introspection commands.", xinfo::SUBCOMMANDS),
     command("xlen", 2, READ.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Return the number of messages in a stream.", xrange::xlen),
+    command("xnack", -7, WRITE.and(FAST), Keys::FIRST, ("stream", "8.8.0"), "Gives pending messages of a consumer group back, to be delivered again at once.", xack::xnack),
+    command("xpending", -3, READ, Keys::FIRST, ("stream", "5.0.0"), "Returns the information and entries from a stream consumer group's pending entries list.", xpending::xpending),
     command("xrange", -4, READ, Keys::FIRST, ("stream", "5.0.0"), "Returns the messages from a stream within a range of IDs.", xrange::xrange),
     command("xread", -4, READ.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS), Keys::NONE, ("stream", "5.0.0"), "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.", xread::xread),
     command("xreadgroup", -7, WRITE.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS), Keys::NONE, ("stream", "5.0.0"), "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise.", xreadgroup::xreadgroup),

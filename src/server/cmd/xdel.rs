@@ -70,9 +70,11 @@ pub(super) fn xdelex(call: &mut Call<'_>) -> Answer<Done> {
         ids.iter().for_each(|_| reply.integer(-1));
         return Ok(Done::Replied);
     };
-    references.check(&entry)?;
-    let found = look_up(&entry, &ids)?;
-    let codes: Vec<i64> = ids.iter().map(|id| if found.entries.iter().any(|(_, known)| known == id) { 1 } else { -1 }).collect();
+    let mut found = look_up(&entry, &ids)?;
+    let kept = references.release(call.server, &entry, &mut found)?;
+    let is_found = |id: &RecordId| found.entries.iter().any(|(_, known)| known == id);
+    let code = |id: &RecordId| if is_found(id) { 1 } else { -1 };
+    let codes: Vec<i64> = ids.iter().map(|id| if kept.contains(id) { 2 } else { code(id) }).collect();
     delete(call, &entry, &found, move |_, reply| {
         reply.array(codes.len());
         codes.iter().for_each(|code| reply.integer(*code));

@@ -1,12 +1,15 @@
 //! XGROUP: groups and their consumers, made and ended.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use super::offload::offload;
 use super::{Done, FAST, Keys, Spec, WRITE, command, help_in_words, parse};
 use crate::broker::{SharedGroup, Start};
 use crate::codec::group_event::GroupSettings;
 use crate::error::Error;
 use crate::ids::{GroupName, Place, RecordId};
+use crate::job::Job;
 use crate::server::dispatch::Call;
 use crate::server::groups::{self, Group};
 use crate::server::reading;
@@ -87,7 +90,8 @@ fn options(args: &[&[u8]], may_make: bool) -> Answer<Options> {
     Ok(options)
 }
 
-fn no_key() -> Refusal {
+/// That the topic has to be there.
+pub(super) fn no_key() -> Refusal {
     Refusal::text(
         "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to \
          create an empty stream automatically.",
@@ -110,53 +114,65 @@ fn existing(call: &Call<'_>) -> Answer<(Rc<Entry>, Rc<Group>)> {
 
 /// Which ID: `$` is the last one now.
 #[derive(Clone, Copy, Debug)]
-enum Wanted {
+pub(super) enum Wanted {
     Last,
     Behind(RecordId),
 }
 
+impl Wanted {
+    pub(super) fn read(arg: &[u8]) -> Answer<Wanted> {
+        if arg == b"$" { Ok(Wanted::Last) } else { parse::id(arg, 0).map(Wanted::Behind) }
+    }
+}
+
 /// Where a group stands behind this ID.
-fn start(entry: &Entry, wanted: Wanted, entries_read: Option<u64>) -> Answer<Start> {
+pub(super) fn start(entry: &Entry, wanted: Wanted, entries_read: Option<u64>) -> Answer<Start> {
     let log = entry.log();
-    let (epoch, last) = (log.epoch(), log.counters().last_id);
+    let (epoch, counters) = (log.epoch(), log.counters());
     let last_id = match wanted {
-        Wanted::Last => last,
+        Wanted::Last => counters.last_id,
         Wanted::Behind(id) => id,
     };
     let offset = match last_id.successor() {
-        Some(first) if last_id < last => reading::find(entry, first)?,
+        Some(first) if last_id < counters.last_id => reading::find(entry, first)?,
         _ => log.log_end(),
     };
-    let entries_read = entries_read.map(|read| read.min(log.counters().entries_added));
+    let entries_read = entries_read.map(|read| read.min(counters.entries_added));
     Ok(Start { place: Place { offset, epoch }, last_id, entries_read })
 }
 
 fn create(call: &mut Call<'_>) -> Answer<Done> {
-    let (key, name) = (call.arg(2), call.arg(3));
     let options = options(call.args, true)?;
+    // Redis has no dead letters: what nobody acks is tried for ever.
+    let settings = GroupSettings { attempts_max: None, ..GroupSettings::default() };
+    make(call, settings, options.entries_read, options.make_stream)
+}
+
+/// Makes a group, on another thread: its files are synced.
+pub(super) fn make(call: &mut Call<'_>, settings: GroupSettings, entries_read: Option<u64>, make_stream: bool) -> Answer<Done> {
+    let (key, name) = (call.arg(2), call.arg(3));
     let found = call.server.topics.find(call.server, key)?;
-    if found.is_none() && !options.make_stream {
+    if found.is_none() && !make_stream {
         return Err(no_key());
     }
-    let wanted = match call.arg(4) {
-        b"$" => Wanted::Last,
-        id => Wanted::Behind(parse::id(id, 0)?),
-    };
+    let wanted = Wanted::read(call.arg(4))?;
     let too_long = || Refusal::err(format_args!("a group's name has 1 to {} bytes", GroupName::BYTES_MAX));
     let group = GroupName::new(name).ok_or_else(too_long)?;
     let entry = match found {
         Some(entry) => entry,
         None => call.server.topics.find_or_new(call.server, key)?,
     };
-    let start = start(&entry, wanted, options.entries_read)?;
-    // Redis has no dead letters: what nobody acks is tried for ever.
-    let settings = GroupSettings { attempts_max: None, ..GroupSettings::default() };
-    if !SharedGroup::create(call.server.store, &entry.topic, &group, &settings, &start, &call.server.job)? {
-        return Err(Refusal::text("BUSYGROUP Consumer Group name already exists"));
-    }
-    entry.touch();
-    call.reply().ok();
-    Ok(Done::Replied)
+    let start = start(&entry, wanted, entries_read)?;
+    let (store, topic) = (call.server.store, Arc::clone(&entry.topic));
+    let work = move || SharedGroup::create(store, &topic, &group, &settings, &start, &Job::new());
+    offload(call, work, move |_, is_new, reply| {
+        if !is_new {
+            return Err(Refusal::text("BUSYGROUP Consumer Group name already exists"));
+        }
+        entry.touch();
+        reply.ok();
+        Ok(())
+    })
 }
 
 fn set_id(call: &mut Call<'_>) -> Answer<Done> {
@@ -164,13 +180,12 @@ fn set_id(call: &mut Call<'_>) -> Answer<Done> {
     let options = options(call.args, false)?;
     let (entry, group) = existing(call)?;
     let wanted = match call.arg(4) {
-        b"$" => Wanted::Last,
         b"-" => Wanted::Behind(RecordId::ZERO),
         b"+" => Wanted::Behind(parse::ID_MAX),
-        id => Wanted::Behind(parse::id(id, 0)?),
+        id => Wanted::read(id)?,
     };
     let start = start(&entry, wanted, options.entries_read)?;
-    group.shared.borrow_mut().go_to(&start).map_err(|error| gone(call, error))?;
+    group.shared.borrow_mut().go_to(&start, true).map_err(|error| gone(call, error))?;
     call.reply().ok();
     group.owe(call, &entry, from)?;
     call.server.waiters.wake(call.arg(2));
@@ -189,17 +204,20 @@ fn destroy(call: &mut Call<'_>) -> Answer<Done> {
         return Ok(Done::Replied);
     };
     entry.groups.forget(name);
-    let was_there = match call.server.store.delete_group(&entry.topic, &group, &call.server.job) {
-        Ok(()) => true,
-        Err(Error::NameMissing { .. } | Error::TopicGone { .. }) => false,
-        Err(error) => return Err(error.into()),
+    let (store, topic) = (call.server.store, Arc::clone(&entry.topic));
+    let work = move || match store.delete_group(&topic, &group, &Job::new()) {
+        Ok(()) => Ok(true),
+        Err(Error::NameMissing { .. } | Error::TopicGone { .. }) => Ok(false),
+        Err(error) => Err(error),
     };
-    call.reply().integer(i64::from(was_there));
-    if was_there {
-        entry.touch();
-        call.server.waiters.wake(key);
-    }
-    Ok(Done::Replied)
+    offload(call, work, move |server, was_there, reply| {
+        reply.integer(i64::from(was_there));
+        if was_there {
+            entry.touch();
+            server.waiters.wake(entry.name.as_bytes());
+        }
+        Ok(())
+    })
 }
 
 fn create_consumer(call: &mut Call<'_>) -> Answer<Done> {

@@ -10,11 +10,12 @@ use crate::codec::group_event::Source;
 use crate::codec::records::Record;
 use crate::codec::resp::{Protocol, Reply};
 use crate::ids::{Offset, RecordId};
+use crate::server::client::ClientId;
 use crate::server::dispatch::Call;
 use crate::server::groups::{self, Group};
 use crate::server::reading;
 use crate::server::refusal::{Answer, Refusal, SYNTAX};
-use crate::server::session::{Session, Waiting};
+use crate::server::session::{Membership, Session, Waiting};
 use crate::server::state::Server;
 use crate::server::topics::Entry;
 
@@ -96,6 +97,7 @@ struct ReadGroup {
     count: usize,
     no_ack: bool,
     claim_idle_ms: Option<u64>,
+    client: ClientId,
 }
 
 pub(super) fn xreadgroup(call: &mut Call<'_>) -> Answer<Done> {
@@ -107,6 +109,7 @@ pub(super) fn xreadgroup(call: &mut Call<'_>) -> Answer<Done> {
         count: plan.count.unwrap_or(usize::MAX),
         no_ack,
         claim_idle_ms,
+        client: call.client.id,
     };
     for (key, id) in plan.keys.iter().zip(plan.ids) {
         if groups::find(call.server, key, group)?.is_none() {
@@ -142,12 +145,24 @@ fn from(id: &[u8]) -> Answer<From> {
 }
 
 /// Writes what is handed out.
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     reply: &'a mut Reply,
     at: usize,
     count: usize,
     /// What was known before stands in each row.
     has_before: bool,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn new(reply: &'a mut Reply, has_before: bool) -> Rows<'a> {
+        let at = reply.len();
+        Rows { reply, at, count: 0, has_before }
+    }
+
+    /// How many were written.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
 }
 
 impl Handout for Rows<'_> {
@@ -161,6 +176,11 @@ impl Handout for Rows<'_> {
         } else {
             reading::put_entry(self.reply, record);
         }
+    }
+
+    fn put_id(&mut self, id: RecordId) {
+        self.count += 1;
+        self.reply.id(id);
     }
 
     fn put_gone(&mut self, id: RecordId) {
@@ -184,11 +204,11 @@ impl ReadGroup {
     }
 
     /// Writes the entries of one topic; says how many.
-    fn read(&self, server: &Rc<Server>, reply: &mut Reply, key: &[u8], from: From) -> Answer<usize> {
+    fn read(&self, server: &Rc<Server>, session: &mut Session, key: &[u8], from: From) -> Answer<usize> {
+        let reply = session.output.reply();
         let Some((entry, group)) = groups::find(server, key, &self.group)? else { return Err(self.no_group(key)) };
-        let at = reply.len();
         let is_new = matches!(from, From::New);
-        let mut rows = Rows { reply, at, count: 0, has_before: is_new && self.claim_idle_ms.is_some() };
+        let mut rows = Rows::new(reply, is_new && self.claim_idle_ms.is_some());
         let before = group.shared.borrow().journal().log_end();
         {
             let mut shared = group.shared.borrow_mut();
@@ -199,8 +219,17 @@ impl ReadGroup {
             read.map_err(|error| groups::gone_or(error, || self.no_group(key)))?;
         }
         let count = rows.count;
+        self.note_membership(&mut session.memberships, &entry, &group);
         self.note(server, &entry, &group, before, count)?;
         Ok(count)
+    }
+
+    /// A member is one as long as its client is connected.
+    fn note_membership(&self, known: &mut Vec<Membership>, entry: &Rc<Entry>, group: &Rc<Group>) {
+        let Some(consumer) = group.shared.borrow().member_of(self.client, &self.consumer) else { return };
+        if !known.iter().any(|member| Rc::ptr_eq(&member.group, group) && member.consumer == consumer) {
+            known.push(Membership { _entry: Rc::clone(entry), group: Rc::clone(group), consumer });
+        }
     }
 
     fn note(&self, server: &Rc<Server>, entry: &Rc<Entry>, group: &Rc<Group>, before: Offset, count: usize) -> Answer {
@@ -212,7 +241,13 @@ impl ReadGroup {
     }
 
     fn want(&self) -> Want<'_> {
-        Want { consumer: &self.consumer, count: self.count, no_ack: self.no_ack, claim_idle_ms: self.claim_idle_ms }
+        Want {
+            consumer: &self.consumer,
+            client: self.client,
+            count: self.count,
+            no_ack: self.no_ack,
+            claim_idle_ms: self.claim_idle_ms,
+        }
     }
 
     /// When something in the group may be had that nobody tells of.
@@ -230,18 +265,19 @@ impl ReadGroup {
 
 impl Waiting for ReadGroup {
     fn try_again(&mut self, server: &Rc<Server>, session: &mut Session) -> Answer<bool> {
-        let reply = session.output.reply();
-        let is_map = reply.protocol() == Protocol::Resp3;
-        let at = reply.len();
+        let is_map = session.output.protocol() == Protocol::Resp3;
+        let at = session.output.reply().len();
         let mut count = 0;
         for (key, from) in &self.wanted {
+            let reply = session.output.reply();
             let before = reply.len();
             if !is_map {
                 reply.array(2);
             }
             reply.bulk(key);
             let entries_at = reply.len();
-            let written = self.read(server, reply, key, *from)?;
+            let written = self.read(server, session, key, *from)?;
+            let reply = session.output.reply();
             if written == 0 && matches!(from, From::New) {
                 reply.truncate(before);
                 continue;
@@ -252,6 +288,7 @@ impl Waiting for ReadGroup {
         if count == 0 {
             return Ok(false);
         }
+        let reply = session.output.reply();
         if is_map {
             reply.begin_map_at(at, count);
         } else {

@@ -6,7 +6,7 @@ use super::rig::{Client, Server, Value};
 use crate::support::Store;
 
 /// A server with a topic `s` of the records `1-0` to `5-0`, each with the field `n`.
-fn five(words: &[&str]) -> (Store, Server, Client) {
+pub(super) fn five(words: &[&str]) -> (Store, Server, Client) {
     let store = Store::new();
     let server = Server::start(&store, words);
     let mut client = server.client();
@@ -14,14 +14,14 @@ fn five(words: &[&str]) -> (Store, Server, Client) {
     (store, server, client)
 }
 
-fn add(client: &mut Client, numbers: std::ops::RangeInclusive<u64>) {
+pub(super) fn add(client: &mut Client, numbers: std::ops::RangeInclusive<u64>) {
     for n in numbers {
         assert_eq!(client.say(&format!("XADD s {n}-0 n {n}")).line(), format!("{n}-0"));
     }
 }
 
 #[track_caller]
-fn expect(client: &mut Client, pairs: &[(&str, &str)]) {
+pub(super) fn expect(client: &mut Client, pairs: &[(&str, &str)]) {
     for (line, reply) in pairs {
         assert_eq!(client.say(line).line(), *reply, "{line}");
     }
@@ -202,6 +202,18 @@ fn who_blocked_first_is_served_first_and_who_has_gone_gets_nothing() {
     assert_eq!(client.say("XGROUP DESTROY s g").line(), ":1");
     let told = "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option";
     assert_eq!(blocked.read().line(), told);
+}
+
+#[test]
+fn a_group_that_a_shell_deletes_is_gone_and_its_namesake_is_another() {
+    let (store, _server, mut client) = five(&[]);
+    client.say("XGROUP CREATE s g 0");
+    client.say("XREADGROUP GROUP g a STREAMS s >");
+    store.ok(&["group", "delete", "--yes", "s", "g"]);
+    let told = "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option";
+    assert_eq!(client.say("XREADGROUP GROUP g a STREAMS s >").line(), told);
+    store.ok(&["group", "create", "s", "g", "--from", "start"]);
+    expect(&mut client, &[("XREADGROUP GROUP g a COUNT 1 STREAMS s >", "[[s [[1-0 [n 1]]]]]"), ("XACK s g 1 2 3", ":1")]);
 }
 
 #[test]

@@ -60,6 +60,34 @@ impl World {
         }
     }
 
+    pub(super) fn hand_back(&mut self, pick: u16, offset: u16) {
+        if self.end == 0 {
+            return;
+        }
+        let offset = Offset(u64::from(offset) % self.end);
+        let key = EntryKey::topic(offset);
+        let record = self.records[&key];
+        let is_done = record.status == Status::Done;
+        let force = pick.is_multiple_of(2) && is_done && record.exists && self.state.lanes()[0].cursor > offset;
+        let count = [Count::Keep, Count::Undo, Count::Set(1)][usize::from(pick % 3)];
+        let how = HandBack { count, delay_ms: u32::from(pick % 500), force };
+        let (events, told) = super::hand_back(&self.state, &[key], &how, self.now());
+        let may = match record.status {
+            Status::Held { .. } => true,
+            Status::Waiting { .. } => !self.is_ordered(),
+            Status::Done => force && !self.is_ordered(),
+            Status::Fresh | Status::Dying => false,
+        };
+        assert_eq!(told, u64::from(may), "{record:?}");
+        self.commit(events);
+        if may {
+            self.given_back([key].into(), true);
+            let status = Status::Waiting { at: self.now, due: self.now + u64::from(how.delay_ms) };
+            let deliveries = count.of(if is_done { 0 } else { record.deliveries });
+            self.records.insert(key, Record { status, deliveries, ..record });
+        }
+    }
+
     pub(super) fn seek(&mut self, to: u16, keep: bool) {
         let to = Offset(u64::from(to) % (self.end + 1));
         let keep = keep && !self.is_ordered();
