@@ -111,12 +111,6 @@ impl Server {
         self.stderr.read_to_string(&mut said).expect("text");
         (status.code(), said)
     }
-
-    /// Waits until it ends of itself; the exit status.
-    #[track_caller]
-    pub(crate) fn wait(mut self) -> Option<i32> {
-        self.child.wait().expect("it ends").code()
-    }
 }
 
 impl Drop for Server {

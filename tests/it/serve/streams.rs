@@ -91,5 +91,5 @@ fn what_the_shell_publishes_is_read_as_entries_and_the_other_way_round() {
     client.say("XADD t 9999999999999-1 value from-a-client");
     client.say("XADD t 9999999999999-2 a 1 a 2");
     let shown = store.ok(&["tail", "t", "-n", "2", "-o", "%i %v %h\\n"]);
-    assert_eq!(String::from_utf8_lossy(&shown), "9999999999999-1 from-a-client \n9999999999999-2  a=1 a=2\n");
+    assert_eq!(String::from_utf8_lossy(&shown), "9999999999999-1 from-a-client \n9999999999999-2  a=1,a=2\n");
 }
