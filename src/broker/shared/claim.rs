@@ -47,7 +47,7 @@ impl SharedGroup<'_> {
     /// Which records there are, by offset.
     fn existing(&self) -> Result<impl Fn(Offset) -> bool + use<>> {
         let log = self.log();
-        let (deleted, kept) = (log.deleted()?, log.log_start()..log.high_watermark());
+        let (deleted, kept) = (log.deleted()?, log.log_start()..log.log_end());
         Ok(move |offset: Offset| kept.contains(&offset) && !deleted.contains(offset))
     }
 

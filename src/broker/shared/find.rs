@@ -62,7 +62,7 @@ impl Finder {
             return Ok(None);
         }
         let from = log.find(id)?;
-        self.look(log, from, from.plus(AROUND).min(log.high_watermark()))?;
+        self.look(log, from, from.plus(AROUND).min(log.log_end()))?;
         Ok(self.looked.offset_of(log.epoch(), id))
     }
 }
@@ -88,7 +88,7 @@ impl SharedGroup<'_> {
         if let Some(id) = self.finder.known_id(log, offset) {
             return Ok(Some(id));
         }
-        self.finder.look(log, offset, offset.plus(AROUND).min(log.high_watermark()))?;
+        self.finder.look(log, offset, offset.plus(AROUND).min(log.log_end()))?;
         Ok(self.finder.looked.id_of(log.epoch(), offset))
     }
 

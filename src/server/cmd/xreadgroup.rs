@@ -268,6 +268,7 @@ impl Waiting for ReadGroup {
         let is_map = session.output.protocol() == Protocol::Resp3;
         let at = session.output.reply().len();
         let mut count = 0;
+        let mut told_of = Vec::new();
         for (key, from) in &self.wanted {
             let reply = session.output.reply();
             let before = reply.len();
@@ -284,6 +285,9 @@ impl Waiting for ReadGroup {
             }
             reply.begin_array_at(entries_at, written);
             count += 1;
+            if written > 0 {
+                told_of.extend(server.topics.find(server, key)?.map(|entry| (Rc::clone(&entry), entry.log().log_end())));
+            }
         }
         if count == 0 {
             return Ok(false);
@@ -294,6 +298,7 @@ impl Waiting for ReadGroup {
         } else {
             reply.begin_array_at(at, count);
         }
+        reading::hold(server, session, at, &told_of)?;
         Ok(true)
     }
 

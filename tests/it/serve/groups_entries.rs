@@ -168,7 +168,7 @@ fn a_client_gives_back_for_a_while_or_for_good() {
         ],
     );
     drop(server);
-    let letters = store.ok(&["dlq", "list", "s", "g"]);
+    let letters = store.ok(&["dlq", "list", "-g", "g", "s"]);
     let letters = String::from_utf8_lossy(&letters);
     assert!(letters.contains("broken"), "{letters}");
 }
