@@ -289,8 +289,7 @@ impl Connection {
     /// A command that waits: it tries again, or its time is over.
     fn work_on_blocked(&mut self, context: &mut Context<'_>) {
         let Some(mut blocked) = self.session.blocked.take() else { return };
-        // What clients have left in batches is there for readers too.
-        self.server.appender.flush_all(&self.server);
+        // Batches are not flushed here: whoever flushes them wakes those who wait, the first one first.
         let from = self.session.output.reply().len();
         let is_done = match blocked.command.try_again(&self.server, &mut self.session) {
             Ok(is_served) => is_served || self.is_given_up(&mut blocked, context),

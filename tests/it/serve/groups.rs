@@ -186,10 +186,10 @@ fn who_blocked_first_is_served_first_and_who_has_gone_gets_nothing() {
     client.wait_for_blocked(0);
     let mut waiting: Vec<Client> = Vec::new();
     for n in 0..3 {
-        let mut client = server.client();
-        client.send(&["XREADGROUP", "GROUP", "g", &format!("c{n}"), "BLOCK", "0", "COUNT", "1", "STREAMS", "s", ">"]);
+        let mut blocked = server.client();
+        blocked.send(&["XREADGROUP", "GROUP", "g", &format!("c{n}"), "BLOCK", "0", "COUNT", "1", "STREAMS", "s", ">"]);
         client.wait_for_blocked(n + 1);
-        waiting.push(client);
+        waiting.push(blocked);
     }
     for (n, waiting) in (6..).zip(&mut waiting) {
         client.say(&format!("XADD s {n}-0 n {n}"));
