@@ -1,5 +1,6 @@
 //! Finding places: where one kept from before lies now, and where an ID is.
 
+use super::index::{self, IndexEntry};
 use super::read::LogReader;
 use super::step::{GapReason, Step};
 use super::{Log, State, segment};
@@ -57,6 +58,45 @@ impl LogReader {
         };
         self.go_to(Place { offset: found, epoch });
         Ok(found)
+    }
+
+    /// The entry of a segment's index that leads nearest to the first record with this ID or a higher one.
+    fn entry_before(&mut self, log: &Log, base: Offset, id: RecordId) -> Result<Option<IndexEntry>> {
+        let entries = self.index.of(log, base, |last| last.ms >= id.ms)?;
+        Ok(index::before_id(entries, id).next())
+    }
+
+    /// The last segment before which all IDs are below `id`; none if the log has no segments. Those
+    /// whose header cannot be read, and foreign ones, tell nothing and are passed.
+    fn segment_before(&mut self, log: &Log, id: RecordId) -> Result<Option<Offset>> {
+        self.refresh(log)?;
+        let LogReader { set, ids_before, .. } = self;
+        let mut own = |index: usize| -> Result<Option<RecordId>> {
+            if let Some(known) = ids_before.get(&set[index]) {
+                return Ok(*known);
+            }
+            let header = segment::header_of(&log.dir, set[index])?;
+            let id = header.filter(|header| header.incarnation == log.incarnation()).map(|header| header.last_id);
+            ids_before.insert(set[index], id);
+            Ok(id)
+        };
+        let (mut best, mut low, mut high) = (0, 0, set.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut told = (middle, None);
+            for index in (low..=middle).rev() {
+                told = (index, own(index)?);
+                if told.1.is_some() {
+                    break;
+                }
+            }
+            match told {
+                (index, Some(last_id)) if last_id < id => (best, low) = (index, middle + 1),
+                (index, Some(_)) => high = index,
+                (_, None) => low = middle + 1,
+            }
+        }
+        Ok(set.get(best).copied())
     }
 
     /// Goes from frame to frame until one begins beyond the ID, and looks into the one before. `None` =

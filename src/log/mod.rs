@@ -11,7 +11,7 @@
 //! | `head`, `slot` | the shared page: its layout, and who may believe it |
 //! | `locks` | taking the locks, with a limit |
 //! | `segment` | segment files, their headers, the set of them |
-//! | `index` | the sparse index of a segment |
+//! | `index`, `index_cache` | the sparse index of a segment; what a reader knows of it |
 //! | `walk` | from frame to frame, over rubbish |
 //! | `open` | opening a log, or making one |
 //! | `survey` | what the files say when nobody can be asked |
@@ -32,6 +32,7 @@ mod deletions;
 mod find;
 mod head;
 mod index;
+mod index_cache;
 pub mod inspect;
 mod locks;
 mod mend;
@@ -242,6 +243,13 @@ impl Log {
             // After a walk, what is in the files is what a recovery would keep.
             _ => self.log_end(),
         }
+    }
+
+    /// Up to where those read who wait for what they have read to be durable before they tell anybody: all
+    /// there is. While a failed sync waits for its repair, what is in doubt is for nobody.
+    #[must_use]
+    pub fn visible_end(&self) -> Offset {
+        if self.is_poisoned() { self.high_watermark() } else { self.log_end() }
     }
 
     /// Counts the changes of this topic's settings, so that processes notice.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::index::{self, IndexEntries, IndexEntry};
+use super::index_cache::IndexCache;
 use super::inspect::ends_at;
 use super::opened::OpenedFrame;
 use super::segment::{self, Segment};
@@ -20,8 +20,6 @@ use crate::disk::Access;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Place, RecordId};
 
-/// So many wrong index entries are passed before the segment is walked from its beginning.
-const INDEX_TRIES: usize = 4;
 /// Over so many deleted records in a row the way is looked up in the index, if it leads further than
 /// the frame in hand: looking costs about as much as walking over them.
 const FAR: u64 = 4096;
@@ -32,7 +30,7 @@ pub struct LogReader {
     next: Offset,
     epoch: Epoch,
     generation: Option<u64>,
-    set: Vec<Offset>,
+    pub(super) set: Vec<Offset>,
     current: Option<Window>,
     /// The place is ahead of `current`, perhaps by far.
     is_ahead: bool,
@@ -41,8 +39,8 @@ pub struct LogReader {
     /// The two frames that were looked at last, the very last one first: position and base offset.
     last: [Option<(u64, Offset)>; 2],
     /// The last ID before each segment of the set, as far as it was asked for.
-    ids_before: BTreeMap<Offset, Option<RecordId>>,
-    index: IndexCache,
+    pub(super) ids_before: BTreeMap<Offset, Option<RecordId>>,
+    pub(super) index: IndexCache,
     all_frames: bool,
     /// The frame of which a part was handed out.
     opened: Option<OpenedFrame>,
@@ -338,7 +336,7 @@ impl LogReader {
     }
 
     /// Notices that segments came or went.
-    fn refresh(&mut self, log: &Log) -> Result<()> {
+    pub(super) fn refresh(&mut self, log: &Log) -> Result<()> {
         let generation = log.live().map_or(0, super::Head::set_generation);
         if self.generation == Some(generation) {
             return Ok(());
@@ -451,45 +449,6 @@ impl LogReader {
         Ok(Window::new(segment, limit))
     }
 
-    /// The entry of a segment's index that leads nearest to the first record with this ID or a higher one.
-    pub(super) fn entry_before(&mut self, log: &Log, base: Offset, id: RecordId) -> Result<Option<IndexEntry>> {
-        let entries = self.index.of(log, base, |last| last.ms >= id.ms)?;
-        Ok(index::before_id(entries, id).next())
-    }
-
-    /// The last segment before which all IDs are below `id`; none if the log has no segments. Those
-    /// whose header cannot be read, and foreign ones, tell nothing and are passed.
-    pub(super) fn segment_before(&mut self, log: &Log, id: RecordId) -> Result<Option<Offset>> {
-        self.refresh(log)?;
-        let LogReader { set, ids_before, .. } = self;
-        let mut own = |index: usize| -> Result<Option<RecordId>> {
-            if let Some(known) = ids_before.get(&set[index]) {
-                return Ok(*known);
-            }
-            let header = segment::header_of(&log.dir, set[index])?;
-            let id = header.filter(|header| header.incarnation == log.incarnation()).map(|header| header.last_id);
-            ids_before.insert(set[index], id);
-            Ok(id)
-        };
-        let (mut best, mut low, mut high) = (0, 0, set.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let mut told = (middle, None);
-            for index in (low..=middle).rev() {
-                told = (index, own(index)?);
-                if told.1.is_some() {
-                    break;
-                }
-            }
-            match told {
-                (index, Some(last_id)) if last_id < id => (best, low) = (index, middle + 1),
-                (index, Some(_)) => high = index,
-                (_, None) => low = middle + 1,
-            }
-        }
-        Ok(set.get(best).copied())
-    }
-
     /// Where in its segment the frame that begins at `offset` lies.
     pub(super) fn position_of(&mut self, log: &Log, offset: Offset) -> Result<u64> {
         self.set = segment::list(&log.dir)?;
@@ -511,37 +470,6 @@ impl LogReader {
                 Look::Frame(_) | Look::Bad(_) | Look::End => return Ok(current.position),
             }
         }
-    }
-}
-
-/// The index of the segment that was looked into last.
-#[derive(Debug, Default)]
-struct IndexCache(Option<(Offset, IndexEntries)>);
-
-impl IndexCache {
-    /// Moves a window forward to a frame not far before `offset`, an offset of its segment.
-    fn skip_towards(&mut self, log: &Log, window: &mut Window, offset: Offset) -> Result<()> {
-        let expected = window.expected;
-        let entries = self.of(log, window.segment.base, |last| last.base > offset)?;
-        let ahead = index::before_offset(entries, offset).take_while(|entry| entry.base > expected);
-        for entry in ahead.take(INDEX_TRIES) {
-            if window.is_frame(entry.position, entry.base)? {
-                window.go_to(entry.position, entry.base);
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// The entries of a segment's index. Those that are known do if the last of them is beyond what is
-    /// looked for: an index only grows.
-    fn of(&mut self, log: &Log, base: Offset, is_beyond: impl Fn(&IndexEntry) -> bool) -> Result<&[IndexEntry]> {
-        let mut known = self.0.take().filter(|(of, _)| *of == base).map(|(_, entries)| entries);
-        if !known.as_ref().and_then(|known| known.last()).is_some_and(is_beyond) {
-            known = Some(IndexEntries::load(&log.dir, base, known)?);
-        }
-        let (_, entries) = self.0.insert((base, known.unwrap_or_default()));
-        Ok(entries)
     }
 }
 

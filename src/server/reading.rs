@@ -77,7 +77,7 @@ pub(super) fn find(entry: &Entry, id: RecordId) -> Answer<Offset> {
         return Ok(log.log_start());
     }
     if id > log.counters().last_id {
-        return Ok(log.log_end());
+        return Ok(entry.log().visible_end());
     }
     if let Some(place) = entry.places.borrow().find(id)
         && place.epoch == log.epoch()
@@ -85,7 +85,7 @@ pub(super) fn find(entry: &Entry, id: RecordId) -> Answer<Offset> {
         return Ok(place.offset);
     }
     let mut reader = entry.reader.take().unwrap_or_else(|| LogReader::new(log.log_start(), log.epoch()));
-    let found = reader.find(log, id, log.log_end())?;
+    let found = reader.find(log, id, entry.log().visible_end())?;
     *entry.reader.borrow_mut() = Some(reader);
     Ok(found)
 }
@@ -118,7 +118,7 @@ pub(super) fn for_each(entry: &Rc<Entry>, from: Offset, mut each: impl FnMut(&Re
     let place = Place { offset: from, epoch: log.epoch() };
     let mut reader = entry.reader.take().unwrap_or_else(|| LogReader::new(from, place.epoch));
     reader.go_to(place);
-    let until = log.log_end();
+    let until = entry.log().visible_end();
     let mut scratch = Vec::new();
     'reading: loop {
         match reader.step(log, until)? {
@@ -146,7 +146,7 @@ pub(super) fn for_each(entry: &Rc<Entry>, from: Offset, mut each: impl FnMut(&Re
 
 /// Hands out a few records, of which the last one is the last that may be seen; nothing if there is none.
 pub(super) fn for_last(entry: &Rc<Entry>, mut each: impl FnMut(&Record<'_>)) -> Answer {
-    let (start, mut end) = (entry.log().log_start(), entry.log().log_end());
+    let (start, mut end) = (entry.log().log_start(), entry.log().visible_end());
     let mut stretch = BACKWARDS_MIN;
     while end > start {
         let from = Offset(end.0.saturating_sub(stretch)).max(start);
@@ -174,7 +174,7 @@ pub(super) fn put_backward(reply: &mut Reply, entry: &Rc<Entry>, first: RecordId
     let start = find(entry, first)?;
     let mut end = match last.successor() {
         Some(after) => find(entry, after)?,
-        None => entry.log().log_end(),
+        None => entry.log().visible_end(),
     };
     let mut chunk = Reply::new(reply.protocol());
     while written < count && end > start && !reply.is_full() {

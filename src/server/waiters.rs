@@ -11,10 +11,13 @@ use super::client::Client;
 /// A place among those who wait: lower ones came first.
 pub(super) type WaiterId = u64;
 
+/// Those who wait for one topic.
+type Queue = BTreeMap<WaiterId, Rc<Client>>;
+
 /// All who wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    by_key: RefCell<HashMap<Box<[u8]>, BTreeMap<WaiterId, Rc<Client>>>>,
+    by_key: RefCell<HashMap<Box<[u8]>, Queue>>,
     next: Cell<WaiterId>,
     came: Notify,
 }

@@ -62,7 +62,7 @@ impl Finder {
             return Ok(None);
         }
         let from = log.find(id)?;
-        self.look(log, from, from.plus(AROUND).min(log.log_end()))?;
+        self.look(log, from, from.plus(AROUND).min(log.visible_end()))?;
         Ok(self.looked.offset_of(log.epoch(), id))
     }
 }
@@ -88,7 +88,7 @@ impl SharedGroup<'_> {
         if let Some(id) = self.finder.known_id(log, offset) {
             return Ok(Some(id));
         }
-        self.finder.look(log, offset, offset.plus(AROUND).min(log.log_end()))?;
+        self.finder.look(log, offset, offset.plus(AROUND).min(log.visible_end()))?;
         Ok(self.finder.looked.id_of(log.epoch(), offset))
     }
 
@@ -113,7 +113,7 @@ impl SharedGroup<'_> {
         let log = self.log();
         match id {
             RecordId::ZERO => Ok(Offset::ZERO),
-            id if id > log.counters().last_id => Ok(log.log_end()),
+            id if id > log.counters().last_id => Ok(log.visible_end()),
             id => match self.finder.known_offset(log, id) {
                 Some(offset) => Ok(offset),
                 None => log.find(id),

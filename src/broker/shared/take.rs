@@ -80,7 +80,7 @@ impl SharedGroup<'_> {
     fn try_take(&mut self, me: ConsumerId, want: &Want<'_>, out: &mut impl Handout) -> Result<bool> {
         let count = want.count.min(TAKE_MAX);
         let group = &self.settler.group;
-        let (state, until, epoch) = (group.state(), group.topic.log().log_end(), group.topic.log().epoch());
+        let (state, until, epoch) = (group.state(), group.topic.log().visible_end(), group.topic.log().epoch());
         let from = state.read_from(me);
         let is_plain = want.claim_idle_ms.is_none() && state.lanes().len() == 1 && !has_due(state, group.now());
         let start = from.filter(|from| *from < until).unwrap_or(until);
@@ -266,7 +266,7 @@ impl SharedGroup<'_> {
         let log = self.settler.group.topic.log();
         let (length, deleted, counters) = (log.live_count()?, log.deleted()?, log.counters());
         let mut offset = deleted.next_live(log.log_start());
-        let (end, mut first_id) = (log.log_end(), None);
+        let (end, mut first_id) = (log.visible_end(), None);
         while first_id.is_none() && offset < end {
             first_id = self.id_of(offset)?;
             offset = deleted.next_live(offset.plus(1));

@@ -135,7 +135,7 @@ pub(super) fn start(entry: &Entry, wanted: Wanted, entries_read: Option<u64>) ->
     };
     let offset = match last_id.successor() {
         Some(first) if last_id < counters.last_id => reading::find(entry, first)?,
-        _ => log.log_end(),
+        _ => log.visible_end(),
     };
     let entries_read = entries_read.map(|read| read.min(counters.entries_added));
     Ok(Start { place: Place { offset, epoch }, last_id, entries_read })

@@ -12,7 +12,7 @@ pub(super) fn xlen(call: &mut Call<'_>) -> Answer<Done> {
         call.reply().integer(0);
         return Ok(Done::Replied);
     };
-    let end = entry.log().log_end();
+    let end = entry.log().visible_end();
     call.reply().unsigned(entry.log().live_count_until(end)?);
     reading::hold(call.server, call.session, from, &[(entry, end)])?;
     Ok(Done::Replied)

@@ -48,8 +48,11 @@ impl Block {
     }
 }
 
+/// Some of a request's words.
+type Words<'a> = &'a [&'a [u8]];
+
 /// Splits what stands behind `STREAMS` into keys and IDs.
-pub(super) fn split_streams<'a>(rest: &'a [&'a [u8]], unbalanced: &'static str) -> Answer<(&'a [&'a [u8]], &'a [&'a [u8]])> {
+pub(super) fn split_streams<'a>(rest: Words<'a>, unbalanced: &'static str) -> Answer<(Words<'a>, Words<'a>)> {
     if rest.is_empty() {
         return Err(SYNTAX);
     }
