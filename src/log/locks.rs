@@ -115,3 +115,32 @@ pub(super) fn busy(head: &Head, lock: Lock, log: &Log, waited: Duration) -> Erro
     let holder = u32::try_from(head.page().load(lock.holder_at)).ok().filter(|pid| *pid != 0);
     Error::Busy { what: lock.what, path: log.path().to_owned(), holder, waited }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{make, open};
+    use super::*;
+
+    #[test]
+    fn work_of_little_patience_gives_up_on_a_lock_and_on_the_mutex_before_it() {
+        let place = tempfile::tempdir().expect("a directory");
+        let above = make(place.path());
+        let (one, other) = (open(&above), open(&above));
+        let hasty = Job::with_patience(Duration::from_millis(2));
+        let refused = |log: &Log| {
+            let began = Instant::now();
+            let refused = log.mark(&hasty);
+            assert!(matches!(refused, Err(Error::Busy { what: "the append lock", .. })), "{refused:?}");
+            assert!(began.elapsed() < LIMIT / 2);
+        };
+        {
+            let _held = take(one.head().expect("live"), APPEND, &one, &Job::new()).expect("free");
+            refused(&other);
+        }
+        {
+            let _own = lock_mutex(&other.append);
+            std::thread::scope(|scope| scope.spawn(|| refused(&other)).join().expect("refused"));
+        }
+        other.mark(&hasty).expect("nobody has it");
+    }
+}
