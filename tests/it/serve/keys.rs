@@ -1,7 +1,7 @@
 //! Topics as keys: finding, deleting, renaming them, and their times to go.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -36,7 +36,7 @@ fn wait_for(client: &mut Client, request: &str, reply: &str) {
 }
 
 fn now_ms() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis()).expect("not so far away")
+    drave::clock::Clock::system().now().0
 }
 
 /// What lies in the directory of topics.
