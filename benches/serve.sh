@@ -30,7 +30,7 @@ until_ready() { until redis-cli -p "$1" ping > /dev/null 2>&1; do :; done; }
 start() {
   cleanup; rm -rf store redis; mkdir redis
   $drave topic create first durability=none && printf '[defaults]\ndurability = "%s"\n' "$1" >> store/store.toml
-  $drave serve --resp 127.0.0.1:$ours 2> drave.log & server=$!
+  $drave serve --resp 127.0.0.1:$ours > drave.log 2>&1 & server=$!
   redis-server --port $theirs --dir redis --save '' --appendonly yes --appendfsync "$2" > redis.log & peer=$!
   until_ready $ours; until_ready $theirs
 }
@@ -81,7 +81,7 @@ row_restart() {
   for _ in $(seq $runs); do
     kill -9 $server; wait $server 2> /dev/null || true
     local began; began=$(date +%s%N)
-    $drave serve --resp 127.0.0.1:$ours 2> drave.log & server=$!
+    $drave serve --resp 127.0.0.1:$ours > drave.log 2>&1 & server=$!
     until redis-cli -p $ours XADD t '*' f after > /dev/null 2>&1; do :; done
     say "kill -9 with $(du -sh store | cut -f 1), until XADD is answered (redis-cli's start included)" "$((($(date +%s%N) - began) / 1000000)) ms"
   done

@@ -696,7 +696,7 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand --max-clients 'The most connections at once'
             cand --query-buffer 'The largest request: what a client has sent beyond it closes the connection'
             cand --argument-size 'The largest argument of a request'
-            cand --output-buffer 'Bytes of replies that a client has not read: beyond it is closed'
+            cand --output-buffer 'The largest reply: beyond it the connection is closed. Who does not read has 256 KiB of replies made at a time'
             cand --idle-timeout 'Close connections that say nothing for so long; those that wait or listen are left alone [default: never]'
             cand --log-format 'How the log on stderr is written'
             cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'

@@ -531,7 +531,7 @@ complete -c drave -n "__fish_drave_using_subcommand serve" -l subscriber-buffer 
 complete -c drave -n "__fish_drave_using_subcommand serve" -l max-clients -d 'The most connections at once' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l query-buffer -d 'The largest request: what a client has sent beyond it closes the connection' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l argument-size -d 'The largest argument of a request' -r
-complete -c drave -n "__fish_drave_using_subcommand serve" -l output-buffer -d 'Bytes of replies that a client has not read: beyond it is closed' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l output-buffer -d 'The largest reply: beyond it the connection is closed. Who does not read has 256 KiB of replies made at a time' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l idle-timeout -d 'Close connections that say nothing for so long; those that wait or listen are left alone [default: never]' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l log-format -d 'How the log on stderr is written' -r -f -a "text\t''
 json\t''"

@@ -7,7 +7,8 @@
 //! ```text
 //!    bin   main.rs  cli/        one file per subcommand; output, format, progress, signals
 //!  =======================================================================================
-//!    lib   engine/              trait Engine: what the commands talk to; the embedded log
+//!    lib   server/              the Redis protocol: sessions, one file for each family of commands
+//!          engine/              trait Engine: what the commands talk to; the embedded log
 //!          broker/              publish and read, across topics; groups
 //!          store/               the directory: many topics, settings, cursors
 //!          log/                 one topic's log: append, sync, read, recover, repair
@@ -30,6 +31,10 @@
 //! of the same kind) up to its end, has the pure rules in `broker/group` decide, appends their events at the offset it has
 //! read to, or, if somebody was faster, begins again; then reads the records that were delivered.
 //!
+//! **A client's command**: `server/connection` reads all that is there, `server/dispatch` finds the command, `server/cmd` does it
+//! against `store`, `log` and [`broker::SharedGroup`]; records of all clients that were ready become one frame, and replies wait
+//! in order until what they say is durable. One thread executes, others sync.
+//!
 //! **Many processes.** Each opens the directory itself. What they share is `head`, one mapped page
 //! per topic (`log/head.rs`), and locks that the kernel frees when their holder dies. After a crash
 //! or a reboot the page is not believed, and the first writer rebuilds it from the files
@@ -38,8 +43,8 @@
 //! **Deliberately absent.** `log` knows no topic names; `codec` knows no files; nothing below the
 //! binary reads the environment; there is no global state but the signal handler for cut maps
 //! (`disk/sigbus.rs`). No consensus and no gossip of our own: beyond one machine topics live on an
-//! existing engine behind [`engine::Engine`]. A server, retention, compaction, snapshots and limits
-//! come in rooms of their own.
+//! existing engine behind [`engine::Engine`]. Retention, compaction, snapshots and limits come in rooms
+//! of their own.
 
 pub mod broker;
 pub mod clock;

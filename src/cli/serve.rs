@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = size)]
     argument_size: usize,
 
-    /// Bytes of replies that a client has not read: beyond it is closed
+    /// The largest reply: beyond it the connection is closed. Who does not read has 256 KiB of replies made at a time
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     output_buffer: usize,
 

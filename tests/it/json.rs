@@ -42,7 +42,7 @@ fn every_verb_that_prints_data_has_json() {
             "dlq list" => &["t", "-g", "dies"],
             "inspect pending" => &["t", "dies"],
             "inspect groups" => &[],
-            "generate" | "generate man" | "generate completions" => continue,
+            "generate" | "generate man" | "generate completions" | "generate systemd" | "serve" => continue,
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],
             "topic list" | "verify" | "inspect" | "inspect topics" | "inspect cursors" => &[],
             other => panic!("say here how to call `drave {other}`"),
