@@ -29,7 +29,7 @@ until_ready() { until redis-cli -p "$1" ping > /dev/null 2>&1; do :; done; }
 # start LEVEL FSYNC: both servers, empty
 start() {
   cleanup; rm -rf store redis; mkdir redis
-  $drave topic create first durability=none && printf '[defaults]\ndurability = "%s"\n' "$1" >> store/store.toml
+  $drave topic create first durability=none && printf 'durability = "%s"\n' "$1" >> store/store.toml
   $drave serve --resp 127.0.0.1:$ours > drave.log 2>&1 & server=$!
   redis-server --port $theirs --dir redis --save '' --appendonly yes --appendfsync "$2" > redis.log & peer=$!
   until_ready $ours; until_ready $theirs

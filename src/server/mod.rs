@@ -32,7 +32,7 @@
 //! | `topics`, `groups` | topics in hand, and their groups |
 //! | `names` | what all topics are called |
 //! | `removals`, `expiry` | topics on their way out, and those whose time will come |
-//! | `append`, `commit`, `quick` | records of many clients as one frame; syncs for all who wait; their thread |
+//! | `append`, `commit` | records of many clients as one frame; syncs for all who wait |
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
 //! | `reading` | records as replies |
@@ -52,7 +52,6 @@ mod listen;
 mod names;
 mod options;
 mod output;
-mod quick;
 mod reading;
 mod refusal;
 mod removals;

@@ -10,7 +10,6 @@ use super::expiry::Expiry;
 use super::hub::Hub;
 use super::names::Names;
 use super::options::ServeOptions;
-use super::quick::Quick;
 use super::removals::Removals;
 use super::slow::{LatencyMonitor, SlowLog};
 use super::stats::Stats;
@@ -35,7 +34,6 @@ pub(super) struct Server {
     pub(super) expiry: Expiry,
     pub(super) appender: Appender,
     pub(super) commits: Commits,
-    pub(super) quick: Quick,
     pub(super) waiters: Waiters,
     pub(super) hub: Hub,
     pub(super) clients: RefCell<Clients>,
@@ -86,7 +84,6 @@ impl Server {
             expiry: Expiry::default(),
             appender: Appender::default(),
             commits: Commits::default(),
-            quick: Quick::start(),
             waiters: Waiters::default(),
             hub: Hub::new(options.slow_subscriber, options.limits.subscriber_bytes_max),
             clients: RefCell::default(),

@@ -37,10 +37,10 @@ pub(in crate::server) fn offload<T: Send + 'static>(
         return Ok(Done::Replied);
     }
     let outcome = Rc::new(RefCell::new(None));
-    let (server, client, slot) = (Rc::clone(call.server), Rc::clone(call.client), Rc::clone(&outcome));
+    let (client, slot) = (Rc::clone(call.client), Rc::clone(&outcome));
     tokio::task::spawn_local(async move {
         let stopped = || Err(Refusal::text("ERR the work was given up; look whether it was done"));
-        let done = server.quick.run(work).await.map_or_else(stopped, |done| done.map_err(Refusal::from));
+        let done = tokio::task::spawn_blocking(work).await.map_or_else(|_| stopped(), |done| done.map_err(Refusal::from));
         *slot.borrow_mut() = Some(done);
         client.wake();
     });
