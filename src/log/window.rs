@@ -18,9 +18,12 @@ const MAP_MIN: u64 = 1 << 20;
 /// on reading gets twice as much with each read.
 const READ_BYTES: u64 = 64 << 10;
 const READ_BYTES_MAX: u64 = 1 << 20;
-/// Who has read so much in a row reads on from a map. Who reads here and there never does: bringing in
-/// what he does not read costs more than reading twice.
+/// Who has read so much in a row reads on from a map.
 const MAP_AFTER: u64 = 2 << 20;
+/// Who has read so much here and there does too, without having more brought in than he looks at.
+const MAP_AFTER_IN_ALL: u64 = 32 << 20;
+/// He maps anew what has grown by so much: until then he reads the rest.
+const MAP_STEP: u64 = 32 << 20;
 /// So much of a map is brought in ahead of the reader at a time.
 const POPULATE_BYTES: usize = 4 << 20;
 
@@ -39,6 +42,8 @@ pub(super) struct Window {
     known_end: u64,
     /// Bytes read since the reader came to this place.
     in_a_row: u64,
+    /// Bytes read, whatever they were read from.
+    in_all: u64,
     buffer: Vec<u8>,
     buffer_at: u64,
     /// Bytes of frames at or above this offset may not have been final when they were read.
@@ -67,6 +72,7 @@ impl Window {
             populated: 0,
             known_end: 0,
             in_a_row: 0,
+            in_all: 0,
             buffer: Vec::new(),
             buffer_at: 0,
             buffer_until: Offset::ZERO,
@@ -137,21 +143,12 @@ impl Window {
         if is_final && position >= self.buffer_at && position + need <= held {
             return Ok(&self.buffer[(position - self.buffer_at) as usize..]);
         }
-        let wanted = position + need;
-        if self.in_a_row < MAP_AFTER {
+        if !self.is_mapped(position, need)? {
             let ahead = self.in_a_row.clamp(READ_BYTES, READ_BYTES_MAX);
             if position + need.max(ahead) > self.known_end {
                 self.known_end = self.end()?;
             }
             return self.read(position, need, self.known_end, until);
-        }
-        if self.map.as_ref().is_none_or(|map| wanted > map.len() as u64) {
-            let end = self.end()?;
-            if end.saturating_sub(position) < MAP_MIN.max(need) || end < wanted {
-                return self.read(position, need, end, until);
-            }
-            self.map = Some(Map::new(&self.segment.file, end)?);
-            self.populated = 0;
         }
         let map = self.map.as_ref().expect("mapped before, or just now");
         let at = position as usize;
@@ -160,7 +157,7 @@ impl Window {
             .map_or(0, |header| header.length as usize)
             .max(need as usize)
             .min(map.len() - at);
-        if at + whole > self.populated {
+        if self.in_a_row >= MAP_AFTER && at + whole > self.populated {
             let ahead = POPULATE_BYTES.max(whole);
             map.populate(at, ahead);
             self.populated = at + ahead;
@@ -170,6 +167,25 @@ impl Window {
         self.buffer.extend_from_slice(&map[at..at + whole]);
         (self.buffer_at, self.buffer_until) = (position, until);
         Ok(&self.buffer)
+    }
+
+    /// Whether there is a map that holds these bytes; it is made where it pays.
+    fn is_mapped(&mut self, position: u64, need: u64) -> Result<bool> {
+        let mapped = self.map.as_ref().map_or(0, |map| map.len() as u64);
+        let least = if self.in_a_row >= MAP_AFTER { MAP_MIN.max(need) } else { MAP_STEP };
+        if position + need <= mapped {
+            return Ok(self.in_a_row >= MAP_AFTER || self.in_all >= MAP_AFTER_IN_ALL);
+        }
+        if self.in_a_row < MAP_AFTER && self.in_all < MAP_AFTER_IN_ALL {
+            return Ok(false);
+        }
+        let end = self.end()?;
+        let is_worth_it = end.saturating_sub(position.max(mapped)) >= least && position + need <= end;
+        if is_worth_it {
+            self.map = Some(Map::new(&self.segment.file, end)?);
+            self.populated = 0;
+        }
+        Ok(is_worth_it)
     }
 
     /// The bytes of a frame that [`Window::look`] has just verified.
@@ -186,6 +202,7 @@ impl Window {
         let n = self.segment.file.read_at(&mut self.buffer, position)?;
         self.buffer.truncate(n);
         self.in_a_row += n as u64;
+        self.in_all += n as u64;
         (self.buffer_at, self.buffer_until) = (position, until);
         Ok(&self.buffer)
     }
@@ -218,5 +235,69 @@ impl Window {
             Found::Frame(frame) => Some((self.position, frame.header.base)),
             Found::End => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{make, open};
+    use super::*;
+    use crate::codec::BatchBuilder;
+    use crate::codec::batch::BatchIds;
+    use crate::codec::frame::Packed;
+    use crate::config::Compression;
+    use crate::disk::Access;
+    use crate::job::Job;
+    use crate::log::Log;
+
+    /// So many frames are longer than what is mapped at least.
+    const FRAMES: u64 = 400;
+    const VALUE: [u8; 100_000] = [b'x'; 100_000];
+
+    fn publish(log: &Log, frames: u64) {
+        let mut batch = BatchBuilder::new();
+        batch.push_value(&VALUE);
+        for _ in 0..frames {
+            let mut packed = Packed::records(&batch.batch(), Compression::None).expect("fits");
+            log.append(&mut packed, BatchIds::Auto, None, &Job::new()).expect("appended");
+        }
+    }
+
+    fn walk(window: &mut Window, until: Offset) -> Vec<(u64, Offset)> {
+        let mut frames = Vec::new();
+        while let Look::Frame(header) = window.look(until).expect("read") {
+            frames.push((header.position, header.base));
+            (window.position, window.expected) = (header.position + u64::from(header.length), header.end());
+        }
+        frames
+    }
+
+    fn window(log: &Log) -> Window {
+        Window::new(Segment::open(&log.dir, Offset::ZERO, Access::Read, || Ok(None)).expect("opens"), None)
+    }
+
+    #[test]
+    fn who_reads_here_and_there_for_long_reads_from_a_map_and_what_came_after_it_too() {
+        let place = tempfile::tempdir().expect("a directory");
+        let log = open(&make(place.path()));
+        publish(&log, FRAMES);
+        let frames = walk(&mut window(&log), log.log_end());
+        let mut reader = window(&log);
+        let look_at = |reader: &mut Window, (position, base): (u64, Offset)| {
+            reader.go_to(position, base);
+            let found = reader.look(log.log_end()).expect("read");
+            assert!(matches!(found, Look::Frame(header) if (header.position, header.base) == (position, base)));
+        };
+        for turn in 0..2 * MAP_AFTER_IN_ALL / READ_BYTES {
+            assert!(reader.map.is_none() || reader.in_all >= MAP_AFTER_IN_ALL);
+            look_at(&mut reader, frames[turn as usize * 7919 % frames.len()]);
+        }
+        let mapped = reader.map.as_ref().expect("a map by now").len();
+        // Little more is read, much more is mapped.
+        publish(&log, 2);
+        let added = walk(&mut window(&log), log.log_end());
+        look_at(&mut reader, *added.last().expect("frames"));
+        assert_eq!(reader.map.as_ref().map(|map| map.len()), Some(mapped));
+        look_at(&mut reader, frames[0]);
     }
 }
