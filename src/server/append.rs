@@ -116,6 +116,19 @@ impl Appender {
         }
     }
 
+    /// Appends the batches that would not wait for a sync which is under way.
+    fn flush_due(&self, server: &Rc<Server>) {
+        for entry in self.dirty.take() {
+            let is_left = entry.batch.borrow().is_some();
+            if is_left && entry.is_synced() && server.commits.put_off(&entry) {
+                // Whoever reads the topic before that still finds it here.
+                self.dirty.borrow_mut().push(entry);
+            } else {
+                self.flush(server, &entry);
+            }
+        }
+    }
+
     /// Appends the topic's batch, if there is one and the one before is in.
     pub(super) fn flush(&self, server: &Rc<Server>, entry: &Rc<Entry>) {
         if entry.is_slow.get() {
@@ -203,7 +216,7 @@ impl Appender {
     /// The task that appends what clients have left, whenever all that were ready had their turn.
     pub(super) async fn run(server: Rc<Server>) {
         std::future::poll_fn(|context| {
-            server.appender.flush_all(&server);
+            server.appender.flush_due(&server);
             *server.appender.waker.borrow_mut() = Some(context.waker().clone());
             Poll::<()>::Pending
         })

@@ -28,7 +28,7 @@ pub(super) enum What {
 /// Who waits for a sync, by the address of the log, which lives as long as they do.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
-    waiting: RefCell<HashMap<(usize, What), Vec<Owed>>>,
+    waiting: RefCell<HashMap<(usize, What), Round>>,
     /// How many syncs in a row were fast.
     fast: Cell<u32>,
 }
@@ -42,6 +42,14 @@ const FAST_MIN: u32 = 8;
 /// How long another process that syncs is waited for here.
 const HERE_MAX: Duration = Duration::from_millis(20);
 
+/// Those whom the next sync of a log is for.
+#[derive(Debug, Default)]
+struct Round {
+    owed: Vec<Owed>,
+    /// Topics whose batches it covers too, if they are appended before.
+    batches: Vec<Rc<Entry>>,
+}
+
 #[derive(Debug)]
 struct Owed {
     place: Place,
@@ -51,11 +59,11 @@ struct Owed {
 }
 
 impl Commits {
-    /// Whether a sync may be made on the thread that executes commands. Handing it to another thread and
-    /// back takes as long as a good disk takes to sync: where there is one client alone, and the disk was
-    /// fast of late, nobody else is kept waiting by it, but for who connects in this very moment.
-    fn may_sync_here(&self, server: &Server) -> bool {
-        self.fast.get() >= FAST_MIN && server.clients.borrow().len() == 1
+    /// Whether a sync for so many clients may be made on the thread that executes commands. Handing it to
+    /// another thread and back takes as long as a good disk takes to sync: where all clients wait for it, and
+    /// the disk was fast of late, nobody is kept waiting by it but who connects in this very moment.
+    fn may_sync_here(&self, server: &Server, waiting: usize) -> bool {
+        self.fast.get() >= FAST_MIN && server.clients.borrow().len() <= waiting
     }
 
     fn note(&self, took: Duration) {
@@ -65,6 +73,17 @@ impl Commits {
     /// Whether no sync is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.borrow().is_empty()
+    }
+
+    /// Puts the topic's batch off until the sync that is under way has ended, if one is: what is appended
+    /// before waits for the next one all the same, and one frame costs less than many.
+    pub(super) fn put_off(&self, entry: &Rc<Entry>) -> bool {
+        let mut logs = self.waiting.borrow_mut();
+        let Some(round) = logs.get_mut(&(Arc::as_ptr(entry.log()) as usize, What::Records)) else { return false };
+        if !round.batches.iter().any(|other| Rc::ptr_eq(other, entry)) {
+            round.batches.push(Rc::clone(entry));
+        }
+        true
     }
 
     /// Whether somebody waits for a sync of this log's records.
@@ -87,11 +106,11 @@ fn owe_what(server: &Rc<Server>, what: What, log: &Arc<Log>, place: Place, ticke
     let owed = Owed { place, ticket: Rc::clone(ticket), topic: topic.cloned() };
     let key = (Arc::as_ptr(log) as usize, what);
     let mut logs = server.commits.waiting.borrow_mut();
-    if let Some(waiting) = logs.get_mut(&key) {
-        waiting.push(owed);
+    if let Some(round) = logs.get_mut(&key) {
+        round.owed.push(owed);
         return;
     }
-    logs.insert(key, vec![owed]);
+    logs.insert(key, Round { owed: vec![owed], batches: Vec::new() });
     tokio::task::spawn_local(lead(Rc::clone(server), Arc::clone(log), what));
 }
 
@@ -99,9 +118,11 @@ fn owe_what(server: &Rc<Server>, what: What, log: &Arc<Log>, place: Place, ticke
 async fn lead(server: Rc<Server>, log: Arc<Log>, what: What) {
     let key = (Arc::as_ptr(&log) as usize, what);
     loop {
+        let batches = server.commits.waiting.borrow_mut().get_mut(&key).map(|round| std::mem::take(&mut round.batches));
+        batches.iter().flatten().for_each(|entry| server.appender.flush(&server, entry));
         let waiting = {
             let mut logs = server.commits.waiting.borrow_mut();
-            let waiting = logs.get_mut(&key).map(std::mem::take).unwrap_or_default();
+            let waiting = logs.get_mut(&key).map(|round| std::mem::take(&mut round.owed)).unwrap_or_default();
             if waiting.is_empty() {
                 logs.remove(&key);
                 server.quiet.notify_one();
@@ -126,7 +147,8 @@ async fn lead(server: Rc<Server>, log: Arc<Log>, what: What) {
             };
             places.iter().map(|place| (*place, sync_one(*place))).collect::<Vec<_>>()
         };
-        let here = server.commits.may_sync_here(&server).then(|| sync(&Job::with_limit(Some(HERE_MAX))));
+        let clients = waiting.iter().map(|owed| owed.ticket.clients()).sum();
+        let here = server.commits.may_sync_here(&server, clients).then(|| sync(&Job::with_limit(Some(HERE_MAX))));
         let is_done = |outcomes: &Outcomes| !outcomes.iter().any(|(_, outcome)| matches!(outcome, Err(Error::TimedOut)));
         let outcomes = match here.filter(is_done) {
             Some(outcomes) => outcomes,

@@ -62,6 +62,11 @@ impl Ticket {
         self.outcome.borrow().clone()
     }
 
+    /// How many clients wait.
+    pub(super) fn clients(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
     /// Has the client woken when there is an outcome.
     pub(super) fn wake_later(&self, client: &Rc<Client>) {
         let mut waiting = self.waiting.borrow_mut();

@@ -11,7 +11,7 @@ use super::groups::Groups;
 use super::reading::Places;
 use super::refusal::{Answer, Refusal};
 use super::state::Server;
-use crate::config::TopicSettings;
+use crate::config::{Durability, TopicSettings};
 use crate::error::Error;
 use crate::ids::{Epoch, Incarnation, Offset, RecordId, TopicName};
 use crate::log::{Log, LogReader, Mode};
@@ -84,6 +84,11 @@ impl Entry {
             *known = (generation, Rc::new(self.topic.settings()?.0));
         }
         Ok(Rc::clone(&known.1))
+    }
+
+    /// Whether what is added is synced before it counts as added.
+    pub(super) fn is_synced(&self) -> bool {
+        self.settings().is_ok_and(|settings| settings.durability == Durability::Sync)
     }
 
     /// Notes a change that WATCH is to see.
