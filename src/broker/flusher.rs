@@ -1,21 +1,29 @@
 //! Syncs in the background: what `async` owes within its flush interval, and what a publisher wants
-//! begun while it goes on writing. One thread, started when it is first needed.
+//! begun while it goes on writing. One thread, started when it is first needed; several when there is
+//! more than it can do: disks take what is asked for at the same time in one go.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 use crate::job::Job;
 use crate::log::Log;
 
-/// The background thread and its orders.
+/// So many orders that are due at once are worth one more thread.
+const DUE_EACH: usize = 16;
+const THREADS_MAX: usize = 16;
+/// Who has so many logs waiting, or one for so long after it was due, is behind.
+const BEHIND_COUNT: usize = 1024;
+const BEHIND_TIME: Duration = Duration::from_secs(1);
+
+/// The background threads and their orders.
 #[derive(Debug, Default)]
 pub struct Flusher {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     /// Orders are taken and left: a thread of its own would run out of turn in a simulation.
     #[cfg(test)]
     is_idle: bool,
@@ -27,57 +35,85 @@ struct Shared {
     changed: Condvar,
 }
 
+/// Which log is to be synced when, by its address: the log lives as long as its order.
 #[derive(Debug, Default)]
 struct Orders {
-    /// By address of the log, which lives as long as its order.
-    due: HashMap<usize, (Instant, Arc<Log>)>,
+    logs: HashMap<usize, (Instant, Arc<Log>)>,
+    by_time: BTreeSet<(Instant, usize)>,
     stop: bool,
+}
+
+impl Orders {
+    fn put(&mut self, when: Instant, log: &Arc<Log>) {
+        let key = Arc::as_ptr(log) as usize;
+        if let Some((before, _)) = self.logs.insert(key, (when, Arc::clone(log))) {
+            self.by_time.remove(&(before, key));
+        }
+        self.by_time.insert((when, key));
+    }
+
+    fn first(&self) -> Option<Instant> {
+        self.by_time.first().map(|(when, _)| *when)
+    }
+
+    fn take_first(&mut self) -> Option<Arc<Log>> {
+        let (_, key) = self.by_time.pop_first()?;
+        self.logs.remove(&key).map(|(_, log)| log)
+    }
 }
 
 impl Flusher {
     /// One that only whoever settles can do without.
     #[cfg(test)]
     pub(crate) fn idle() -> Flusher {
-        Flusher { shared: Arc::default(), thread: Mutex::default(), is_idle: true }
+        Flusher { shared: Arc::default(), threads: Mutex::default(), is_idle: true }
     }
 
     /// Has everything that is in `log` by then synced at `when`, or before.
     pub fn order(&self, log: &Arc<Log>, when: Instant) {
-        self.start();
         let mut orders = lock(&self.shared.orders);
-        match orders.due.get_mut(&(Arc::as_ptr(log) as usize)) {
-            // The first one stands: it covers what comes later too, as long as it has not run.
-            Some((due, _)) if *due <= when => return,
-            Some((due, _)) => *due = when,
-            None => drop(orders.due.insert(Arc::as_ptr(log) as usize, (when, Arc::clone(log)))),
+        // The first one stands: it covers what comes later too, as long as it has not run.
+        if orders.logs.get(&(Arc::as_ptr(log) as usize)).is_some_and(|(due, _)| *due <= when) {
+            return;
         }
+        orders.put(when, log);
+        let count = orders.by_time.len();
+        drop(orders);
+        self.start(count);
         self.shared.changed.notify_one();
     }
 
-    fn start(&self) {
+    /// Whether the disk does not keep up with what was ordered. Who orders more had better wait until it
+    /// is synced: the time within which it should be is over before its turn comes.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let orders = lock(&self.shared.orders);
+        orders.by_time.len() >= BEHIND_COUNT || orders.first().is_some_and(|due| due.elapsed() >= BEHIND_TIME)
+    }
+
+    /// Starts a thread if so many orders want one more.
+    fn start(&self, orders: usize) {
         #[cfg(test)]
         if self.is_idle {
             return;
         }
-        let mut thread = lock(&self.thread);
-        if thread.is_none() {
+        let mut threads = lock(&self.threads);
+        if threads.len() < orders.div_ceil(DUE_EACH).min(THREADS_MAX) {
             let shared = Arc::clone(&self.shared);
             let spawned = std::thread::Builder::new().name("flusher".to_owned()).spawn(move || shared.run());
             match spawned {
-                Ok(handle) => *thread = Some(handle),
+                Ok(handle) => threads.push(handle),
                 // Settling and closing sync by themselves; only the window is longer.
-                Err(error) => warn!(%error, "cannot start the flusher thread"),
+                Err(error) => warn!(%error, "cannot start a flusher thread"),
             }
         }
     }
-}
 
-impl Flusher {
-    /// Syncs all that was ordered, and ends the thread: for who cannot drop it.
+    /// Syncs all that was ordered, and ends the threads: for who cannot drop it.
     pub fn finish(&self) {
         lock(&self.shared.orders).stop = true;
-        self.shared.changed.notify_one();
-        if let Some(thread) = lock(&self.thread).take() {
+        self.shared.changed.notify_all();
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
             let _ = thread.join();
         }
     }
@@ -94,18 +130,17 @@ impl Shared {
         let mut orders = lock(&self.orders);
         loop {
             let now = Instant::now();
-            let next = orders.due.iter().min_by_key(|(_, (when, _))| *when).map(|(key, (when, _))| (*key, *when));
-            match next {
-                _ if orders.stop && next.is_none() => return,
-                Some((key, when)) if when <= now || orders.stop => {
-                    let order = orders.due.remove(&key);
+            match orders.first() {
+                None if orders.stop => return,
+                Some(when) if when <= now || orders.stop => {
+                    let log = orders.take_first();
                     drop(orders);
-                    if let Some((_, log)) = order {
+                    if let Some(log) = log {
                         flush(&log);
                     }
                     orders = lock(&self.orders);
                 }
-                Some((_, when)) => {
+                Some(when) => {
                     orders = self.changed.wait_timeout(orders, when - now).unwrap_or_else(PoisonError::into_inner).0;
                 }
                 None => orders = self.changed.wait(orders).unwrap_or_else(PoisonError::into_inner),

@@ -327,6 +327,11 @@ fn written_at(server: &Rc<Server>, entry: &Rc<Entry>, appended: Appended, ticket
     };
     match level.map_or(settings.durability, |level| level.max(settings.durability)) {
         Durability::Sync => commit::owe(server, entry.log(), appended.end_place(), ticket, Some(entry)),
+        // What cannot be synced in time is waited for: so the time holds, and no more is taken on than the
+        // disk bears.
+        Durability::Async if server.flusher.is_behind() => {
+            commit::owe(server, entry.log(), appended.end_place(), ticket, Some(entry));
+        }
         level => {
             if level == Durability::Async {
                 server.flusher.order(entry.log(), Instant::now() + settings.flush_interval);

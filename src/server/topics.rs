@@ -17,8 +17,9 @@ use crate::ids::{Epoch, Incarnation, Offset, RecordId, TopicName};
 use crate::log::{Log, LogReader, Mode};
 use crate::store::Topic;
 
-/// Descriptors that one topic in hand takes, about: directory, page, segment, index, a reader's segment.
-const FILES_EACH: u64 = 6;
+/// Descriptors that one topic in hand takes, about: directory, page, segment. Few have an index and readers
+/// too, and what is let go may wait for its sync.
+const FILES_EACH: u64 = 4;
 /// Descriptors for everything else.
 const FILES_SPARE: u64 = 256;
 const TOPICS_MIN: u64 = 64;
