@@ -161,3 +161,36 @@ fn flush(log: &Log) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TopicName;
+    use crate::store::{Store, StoreOptions};
+
+    #[test]
+    fn orders_come_in_their_time_each_log_once_and_too_many_are_behind() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::create(dir.path(), StoreOptions::default()).expect("created");
+        let logs: Vec<Arc<Log>> = ["a", "b", "c"]
+            .map(|name| {
+                let name = TopicName::new(name.as_bytes()).expect("a name");
+                Arc::clone(store.topic_or_new(&name, &Job::new()).expect("made").log())
+            })
+            .into();
+        let now = Instant::now();
+        let in_ms = |ms| now + Duration::from_millis(ms);
+        let flusher = Flusher::idle();
+        for (log, ms) in [(0, 50_000), (1, 40_000), (0, 60_000), (2, 70_000), (2, 30_000)] {
+            flusher.order(&logs[log], in_ms(ms));
+        }
+        assert!(!flusher.is_behind());
+        let mut orders = lock(&flusher.shared.orders);
+        let order: Vec<*const Log> = std::iter::from_fn(|| orders.take_first()).map(|log| Arc::as_ptr(&log)).collect();
+        assert_eq!(order, [2, 1, 0].map(|index: usize| Arc::as_ptr(&logs[index])));
+        drop(orders);
+        let long_ago = now.checked_sub(BEHIND_TIME * 2).expect("the machine runs for longer");
+        flusher.order(&logs[0], long_ago);
+        assert!(flusher.is_behind());
+    }
+}

@@ -3,10 +3,11 @@
 //! A waiter picks a word and sets its bit in the page of every log it follows; appenders ring the
 //! words whose bits are set. Bits are never cleared: a ring that nobody waits for is one addition.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::disk::{Access, Dir, PAGE_BYTES, Page};
+use super::lock_mutex;
+use crate::disk::{Access, Dir, PAGE_BYTES, Page, Word};
 use crate::error::{Error, Result};
 
 const BELL: &[u8] = b"bell";
@@ -17,13 +18,16 @@ const WORDS: u32 = 64;
 pub struct Bell {
     root: Arc<Dir>,
     page: OnceLock<Option<Page>>,
+    /// How many of the sleepers on the own word are of this process and know what it does by themselves.
+    /// Changes together with the count of all.
+    knowing: Mutex<u32>,
 }
 
 impl Bell {
     /// The bell in a store's directory.
     #[must_use]
     pub fn new(root: Arc<Dir>) -> Bell {
-        Bell { root, page: OnceLock::new() }
+        Bell { root, page: OnceLock::new(), knowing: Mutex::default() }
     }
 
     /// The page, if there is one.
@@ -48,7 +52,16 @@ impl Bell {
     pub(super) fn ring(&self, mut bits: u64) {
         let Some(page) = self.page() else { return };
         while bits != 0 {
-            page.word(bits.trailing_zeros() as usize * 8).ring();
+            let index = bits.trailing_zeros();
+            let word = page.word(index as usize * 8);
+            if index == self.own_word() {
+                word.ring_if(|word| {
+                    let knowing = lock_mutex(&self.knowing);
+                    word.sleepers() > *knowing
+                });
+            } else {
+                word.ring();
+            }
             bits &= bits - 1;
         }
     }
@@ -72,6 +85,20 @@ impl Bell {
         }
     }
 
+    /// The same, but not for what this process does itself.
+    pub fn wait_for_others(&self, seen: u32, at_most: Duration) {
+        let Some(page) = self.page() else { return std::thread::sleep(at_most.min(Duration::from_millis(20))) };
+        let word = page.word(self.own_word() as usize * 8);
+        let count = |change: fn(&Word<'_>), knowing: fn(u32) -> u32| {
+            let mut known = lock_mutex(&self.knowing);
+            change(&word);
+            *known = knowing(*known);
+        };
+        count(|word| word.enter(), |known| known + 1);
+        word.sleep_entered(seen, at_most);
+        count(|word| word.leave(), |known| known - 1);
+    }
+
     /// Ends all running waits on the words of this process.
     pub fn wake(&self) {
         if let Some(page) = self.page() {
@@ -85,5 +112,69 @@ fn open(root: &Dir, access: Access) -> Result<Page> {
         Ok(file) => Page::map(&file, access == Access::ReadWrite),
         Err(Error::Io { .. }) if access == Access::ReadWrite => open(root, Access::Read),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// Two bells of one store, as two processes have them that share a word.
+    fn two(place: &std::path::Path) -> (Bell, Bell) {
+        let root = Arc::new(Dir::open(place, Disk::open().expect("a disk")).expect("there"));
+        let bells = (Bell::new(Arc::clone(&root)), Bell::new(root));
+        bells.0.ensure().expect("made");
+        bells
+    }
+
+    fn sleepers(bell: &Bell) -> u32 {
+        bell.page().expect("a page").word(bell.own_word() as usize * 8).sleepers()
+    }
+
+    fn until_there_are(bell: &Bell, count: u32) {
+        while sleepers(bell) != count {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn who_knows_what_his_process_does_is_woken_by_others_only() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (own, other) = two(place.path());
+        let bit = 1 << own.own_word();
+        std::thread::scope(|scope| {
+            let seen = own.watch();
+            let knowing = scope.spawn(|| own.wait_for_others(seen, LONG));
+            until_there_are(&own, 1);
+            let word = own.page().expect("a page").word(own.own_word() as usize * 8);
+            word.ring_if(|word| {
+                assert_eq!((word.sleepers(), *lock_mutex(&own.knowing)), (1, 1));
+                false
+            });
+            own.ring(bit);
+            // He sleeps on, though the bell was rung twice.
+            assert_eq!((sleepers(&own), own.watch()), (1, seen + 2));
+            other.ring(bit);
+            knowing.join().expect("woken");
+        });
+        assert_eq!((sleepers(&own), *lock_mutex(&own.knowing)), (0, 0));
+    }
+
+    #[test]
+    fn who_sleeps_beside_one_who_knows_is_woken() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (own, other) = two(place.path());
+        std::thread::scope(|scope| {
+            let seen = own.watch();
+            scope.spawn(|| own.wait_for_others(seen, LONG));
+            until_there_are(&own, 1);
+            let foreign = scope.spawn(|| other.wait(seen, LONG));
+            until_there_are(&own, 2);
+            own.ring(1 << own.own_word());
+            foreign.join().expect("woken");
+        });
     }
 }

@@ -325,6 +325,10 @@ fn written_at(server: &Rc<Server>, entry: &Rc<Entry>, appended: Appended, ticket
         ticket.resolve(Err(Refusal::text("ERR the topic's settings cannot be read")));
         return;
     };
+    // Before who has added it is answered: others wait for longer already.
+    if settings.durability != Durability::Sync {
+        server.waiters.wake(entry.name.as_bytes());
+    }
     match level.map_or(settings.durability, |level| level.max(settings.durability)) {
         Durability::Sync => commit::owe(server, entry.log(), appended.end_place(), ticket, Some(entry)),
         // What cannot be synced in time is waited for: so the time holds, and no more is taken on than the
@@ -338,8 +342,5 @@ fn written_at(server: &Rc<Server>, entry: &Rc<Entry>, appended: Appended, ticket
             }
             ticket.resolve(Ok(()));
         }
-    }
-    if settings.durability != Durability::Sync {
-        server.waiters.wake(entry.name.as_bytes());
     }
 }

@@ -20,6 +20,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A bell that nobody rings is looked at this often: who rang may have died before it woke anybody.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
+/// How long the bell is listened to when nobody waits any more: mostly the same client soon waits again.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// The thread that sleeps on the bell. While nobody waits for records it is parked: a bell that nobody
 /// sleeps on costs who rings it nothing.
 #[derive(Debug)]
@@ -71,7 +74,8 @@ impl Shared {
             }
             let word = self.bell.watch();
             self.rung.notify_one();
-            self.bell.wait(word, SLEEP_MAX);
+            // The server wakes clients for what it appends itself.
+            self.bell.wait_for_others(word, SLEEP_MAX);
         }
     }
 }
@@ -92,9 +96,11 @@ pub(super) async fn run(server: Rc<Server>) {
     let mut seen: HashMap<Box<[u8]>, u32> = HashMap::new();
     loop {
         if server.waiters.is_empty() {
-            ear.listen(false);
             seen.clear();
-            server.waiters.came().await;
+            if tokio::time::timeout(LINGER, server.waiters.came()).await.is_err() {
+                ear.listen(false);
+                server.waiters.came().await;
+            }
         }
         ear.listen(true);
         let is_missing = wake_changed(&server, &mut seen);
