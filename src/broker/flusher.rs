@@ -165,13 +165,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::ids::TopicName;
     use crate::store::{Store, StoreOptions};
 
     #[test]
     fn orders_come_in_their_time_each_log_once_and_too_many_are_behind() {
         let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::create(dir.path(), StoreOptions::default()).expect("created");
+        let options = StoreOptions { create: true, unsafe_fs: false, clock: Clock::system() };
+        let store = Store::open(&dir.path().join("store"), &options).expect("opens");
         let logs: Vec<Arc<Log>> = ["a", "b", "c"]
             .map(|name| {
                 let name = TopicName::new(name.as_bytes()).expect("a name");

@@ -145,8 +145,8 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let (own, other) = two(place.path());
         let bit = 1 << own.own_word();
+        let seen = own.watch();
         std::thread::scope(|scope| {
-            let seen = own.watch();
             let knowing = scope.spawn(|| own.wait_for_others(seen, LONG));
             until_there_are(&own, 1);
             let word = own.page().expect("a page").word(own.own_word() as usize * 8);
@@ -167,8 +167,8 @@ mod tests {
     fn who_sleeps_beside_one_who_knows_is_woken() {
         let place = tempfile::tempdir().expect("a directory");
         let (own, other) = two(place.path());
+        let seen = own.watch();
         std::thread::scope(|scope| {
-            let seen = own.watch();
             scope.spawn(|| own.wait_for_others(seen, LONG));
             until_there_are(&own, 1);
             let foreign = scope.spawn(|| other.wait(seen, LONG));
