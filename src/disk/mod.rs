@@ -33,7 +33,7 @@ pub use limits::raise_file_limit;
 pub use lock::LockKind;
 pub use map::Map;
 pub use page::{PAGE_BYTES, Page};
-pub use process::{ProcessMemory, process_memory};
+pub use process::{CpuTime, ProcessMemory, Whose, cpu_time, process_memory};
 pub use random::{random, random_name};
 pub use socket::{bind_socket, remove_socket};
 

@@ -36,7 +36,7 @@
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
 //! | `reading` | records as replies |
-//! | `stats`, `slow` | what is counted; what took long |
+//! | `stats`, `traffic`, `slow` | what is counted, of the server and of topics; what took long |
 
 mod append;
 mod bell;
@@ -60,6 +60,7 @@ mod slow;
 mod state;
 mod stats;
 mod topics;
+mod traffic;
 mod waiters;
 
 pub use listen::{Address, Stopper, serve};
