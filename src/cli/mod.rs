@@ -21,6 +21,7 @@ mod json;
 mod key_path;
 mod ndjson;
 mod output;
+mod password;
 mod position;
 mod progress;
 mod publish;
@@ -28,6 +29,7 @@ mod read_ahead;
 mod reading;
 mod replay;
 mod serve;
+mod server_info;
 mod signals;
 mod systemd;
 mod table;
@@ -99,8 +101,9 @@ Exit status:
   130  SIGINT, 143 SIGTERM: stopped cleanly; 141 SIGPIPE: nobody reads the output any more
 
 Environment:
-  DRAVE_STORE  the store, where --store is not given
-  NO_COLOR     set to anything: no colours";
+  DRAVE_STORE     the store, where --store is not given
+  DRAVE_PASSWORD  the password of its server, where --password-file is not given
+  NO_COLOR        set to anything: no colours";
 
 /// What every command understands.
 #[derive(clap::Args, Debug)]

@@ -35,7 +35,7 @@ pub use map::Map;
 pub use page::{PAGE_BYTES, Page};
 pub use process::{CpuTime, ProcessMemory, Whose, cpu_time, process_memory};
 pub use random::{random, random_name};
-pub use socket::{bind_socket, remove_socket};
+pub use socket::{bind_socket, remove_socket, socket_path};
 
 /// What all files of one store have in common.
 #[derive(Debug)]

@@ -39,7 +39,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 const PEAK_S: u64 = 5;
 
 /// The socket in the store's directory.
-const SOCKET: &str = "drave.sock";
+pub(super) const SOCKET: &str = "drave.sock";
 
 /// Asks a server to end. Clones share one state.
 #[derive(Clone, Debug, Default)]

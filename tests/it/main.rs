@@ -10,6 +10,7 @@ mod generate;
 mod groups_faults;
 mod harm;
 mod inspect;
+mod inspect_server;
 mod json;
 mod kill;
 mod life;
