@@ -19,6 +19,7 @@ mod input;
 mod inspect;
 mod json;
 mod key_path;
+mod metrics;
 mod ndjson;
 mod output;
 mod password;
@@ -145,6 +146,7 @@ enum Command {
     Topic(topic::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
+    Metrics(metrics::Args),
     Serve(serve::Args),
     Generate(generate::Args),
 }
@@ -171,6 +173,7 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Topic(args) => topic::run(args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
+        Command::Metrics(args) => metrics::run(&args, context),
         Command::Serve(args) => serve::run(args, context),
         Command::Generate(args) => generate::run(&args, context),
     }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub use boot::BootId;
 pub use dir::{Dir, Entry, EntryKind, Meta};
 pub use file::{Access, File, Standing};
-pub use filesystem::check as check_filesystem;
+pub use filesystem::{Room, check as check_filesystem, room};
 pub use futex::Word;
 pub use limits::raise_file_limit;
 pub use lock::LockKind;

@@ -45,6 +45,7 @@ fn every_verb_that_prints_data_has_json() {
             "inspect pending" => &["t", "dies"],
             "inspect groups" => &[],
             "generate" | "generate man" | "generate completions" | "generate systemd" | "serve" => continue,
+            "generate grafana" | "generate alerts" | "metrics" => continue,
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],
             "topic list" | "verify" | "inspect" | "inspect topics" | "inspect cursors" | "inspect server" => &[],
             other => panic!("say here how to call `drave {other}`"),

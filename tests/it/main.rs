@@ -15,6 +15,7 @@ mod json;
 mod kill;
 mod life;
 mod mend;
+mod metrics;
 mod pipelines;
 mod publish;
 mod replay;
