@@ -76,6 +76,7 @@ pub(super) struct Traffic {
     pub(super) added: Flow,
     pub(super) read: Flow,
     is_active: Cell<bool>,
+    /// Which has this one too while it is active: the tick that finds it at rest ends that.
     all: Rc<All>,
 }
 
