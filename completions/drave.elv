@@ -40,8 +40,9 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand topic 'Create, change, trim, delete and list topics'
             cand inspect 'Look at a store, its topics, segments, frames and cursors'
             cand verify 'Read every byte, check every checksum and link'
+            cand metrics 'Print the state of the store for Prometheus, without a server'
             cand serve 'Serve the store to Redis clients, in any language'
-            cand generate 'Generate man pages and shell completions'
+            cand generate 'Generate man pages, shell completions, and what runs and watches drave'
         }
         &'drave;publish'= {
             cand -d 'Records on stdin end in this; \n \t \r \0 \\ and \xNN are understood'
@@ -548,6 +549,7 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand groups 'Consumer groups, and how far behind they are'
             cand group 'The consumers of a group'
             cand pending 'What a group has been given and has not settled'
+            cand server 'The server of the store: connections, commands, errors, latencies, rates'
         }
         &'drave;inspect;topics'= {
             cand --watch 'Print it again after each DURATION, as 2s, until stopped'
@@ -671,6 +673,23 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'drave;inspect;server'= {
+            cand --by 'A row for each, in place of the server as a whole'
+            cand --password-file 'The file that holds the server''s password in its first line [default: DRAVE_PASSWORD]'
+            cand --watch 'Print it again after each DURATION, as 2s, until stopped'
+            cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --store 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --color 'When to colour what is said on a terminal'
+            cand --timeout 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124'
+            cand --json 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+            cand -q 'Say nothing on stderr but errors'
+            cand --quiet 'Say nothing on stderr but errors'
+            cand -v 'Show the causes of an error; twice: a debug log on stderr'
+            cand --verbose 'Show the causes of an error; twice: a debug log on stderr'
+            cand --unsafe-fs 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'drave;verify'= {
             cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
             cand --store 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
@@ -680,6 +699,25 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand --dry-run 'Say what is to be repaired, and repair nothing'
             cand --yes 'Do not ask'
             cand --json 'Print an object for each finding: {"topic","severity","path","position","from","until","what"}'
+            cand -q 'Say nothing on stderr but errors'
+            cand --quiet 'Say nothing on stderr but errors'
+            cand -v 'Show the causes of an error; twice: a debug log on stderr'
+            cand --verbose 'Show the causes of an error; twice: a debug log on stderr'
+            cand --unsafe-fs 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'drave;metrics'= {
+            cand -o 'Write into this file, at once and as a whole (beside it, then renamed), in place of stdout'
+            cand --output 'Write into this file, at once and as a whole (beside it, then renamed), in place of stdout'
+            cand --namespace 'What all names begin with'
+            cand --label 'A label for all samples; repeatable'
+            cand --labels-max 'So many topics have series of their own, the first ones by name, and so many groups; the others are counted. The sums are those of all'
+            cand --password-file 'The file that holds the server''s password in its first line [default: DRAVE_PASSWORD]'
+            cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --store 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --color 'When to colour what is said on a terminal'
+            cand --timeout 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124'
             cand -q 'Say nothing on stderr but errors'
             cand --quiet 'Say nothing on stderr but errors'
             cand -v 'Show the causes of an error; twice: a debug log on stderr'
@@ -726,6 +764,8 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand --help 'Print help'
             cand man 'Man pages: the main page on stdout, or with DIR the pages of all commands, as files in there'
             cand completions 'Completions for a shell, on stdout'
+            cand grafana 'A dashboard for Grafana, of what `drave metrics` prints, on stdout'
+            cand alerts 'Alert rules for Prometheus, over what `drave metrics` prints, on stdout'
             cand systemd 'A unit for systemd that runs `drave serve`, on stdout'
         }
         &'drave;generate;man'= {
@@ -742,6 +782,34 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand --help 'Print help'
         }
         &'drave;generate;completions'= {
+            cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --store 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --color 'When to colour what is said on a terminal'
+            cand --timeout 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124'
+            cand -q 'Say nothing on stderr but errors'
+            cand --quiet 'Say nothing on stderr but errors'
+            cand -v 'Show the causes of an error; twice: a debug log on stderr'
+            cand --verbose 'Show the causes of an error; twice: a debug log on stderr'
+            cand --unsafe-fs 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'drave;generate;grafana'= {
+            cand --namespace 'What all names begin with'
+            cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --store 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --color 'When to colour what is said on a terminal'
+            cand --timeout 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124'
+            cand -q 'Say nothing on stderr but errors'
+            cand --quiet 'Say nothing on stderr but errors'
+            cand -v 'Show the causes of an error; twice: a debug log on stderr'
+            cand --verbose 'Show the causes of an error; twice: a debug log on stderr'
+            cand --unsafe-fs 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'drave;generate;alerts'= {
+            cand --namespace 'What all names begin with'
             cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
             cand --store 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
             cand --color 'When to colour what is said on a terminal'

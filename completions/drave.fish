@@ -43,8 +43,9 @@ complete -c drave -n "__fish_drave_needs_command" -f -a "dlq" -d 'List, retry an
 complete -c drave -n "__fish_drave_needs_command" -f -a "topic" -d 'Create, change, trim, delete and list topics'
 complete -c drave -n "__fish_drave_needs_command" -f -a "inspect" -d 'Look at a store, its topics, segments, frames and cursors'
 complete -c drave -n "__fish_drave_needs_command" -f -a "verify" -d 'Read every byte, check every checksum and link'
+complete -c drave -n "__fish_drave_needs_command" -f -a "metrics" -d 'Print the state of the store for Prometheus, without a server'
 complete -c drave -n "__fish_drave_needs_command" -f -a "serve" -d 'Serve the store to Redis clients, in any language'
-complete -c drave -n "__fish_drave_needs_command" -f -a "generate" -d 'Generate man pages and shell completions'
+complete -c drave -n "__fish_drave_needs_command" -f -a "generate" -d 'Generate man pages, shell completions, and what runs and watches drave'
 complete -c drave -n "__fish_drave_using_subcommand publish" -s d -l delimiter -d 'Records on stdin end in this; \\n \\t \\r \\0 \\\\ and \\xNN are understood' -r
 complete -c drave -n "__fish_drave_using_subcommand publish" -l file -d 'Each of these files is one record' -r
 complete -c drave -n "__fish_drave_using_subcommand publish" -s k -l key -d 'The key of all records' -r
@@ -400,25 +401,26 @@ complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subco
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -s q -l quiet -d 'Say nothing on stderr but errors'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "topics" -d 'All topics'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "topic" -d 'All that is known of a topic'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "segments" -d 'The segment files of a topic'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "frames" -d 'The frames in the segment files of a topic, or in one such file'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "cursors" -d 'The places that tail --as NAME keeps'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "groups" -d 'Consumer groups, and how far behind they are'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "group" -d 'The consumers of a group'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -f -a "pending" -d 'What a group has been given and has not settled'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "topics" -d 'All topics'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "topic" -d 'All that is known of a topic'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "segments" -d 'The segment files of a topic'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "frames" -d 'The frames in the segment files of a topic, or in one such file'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "cursors" -d 'The places that tail --as NAME keeps'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "groups" -d 'Consumer groups, and how far behind they are'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "group" -d 'The consumers of a group'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "pending" -d 'What a group has been given and has not settled'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "server" -d 'The server of the store: connections, commands, errors, latencies, rates'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
@@ -509,6 +511,22 @@ complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_sub
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from pending" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -l by -d 'A row for each, in place of the server as a whole' -r -f -a "topic\t''
+command\t''
+error\t''
+client\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -l password-file -d 'The file that holds the server\'s password in its first line [default: DRAVE_PASSWORD]' -r -F
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand verify" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand verify" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
@@ -522,6 +540,20 @@ complete -c drave -n "__fish_drave_using_subcommand verify" -s q -l quiet -d 'Sa
 complete -c drave -n "__fish_drave_using_subcommand verify" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand verify" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand metrics" -s o -l output -d 'Write into this file, at once and as a whole (beside it, then renamed), in place of stdout' -r -F
+complete -c drave -n "__fish_drave_using_subcommand metrics" -l namespace -d 'What all names begin with' -r
+complete -c drave -n "__fish_drave_using_subcommand metrics" -l label -d 'A label for all samples; repeatable' -r
+complete -c drave -n "__fish_drave_using_subcommand metrics" -l labels-max -d 'So many topics have series of their own, the first ones by name, and so many groups; the others are counted. The sums are those of all' -r
+complete -c drave -n "__fish_drave_using_subcommand metrics" -l password-file -d 'The file that holds the server\'s password in its first line [default: DRAVE_PASSWORD]' -r -F
+complete -c drave -n "__fish_drave_using_subcommand metrics" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand metrics" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand metrics" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand metrics" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand metrics" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand metrics" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand serve" -l resp -d 'Also listen on this address, as 127.0.0.1:7379 or [::1]:7379; repeatable. Port 0: any free one' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l password-file -d 'Clients have to say the password that this file holds (its first line): AUTH, or HELLO 3 AUTH default PASSWORD' -r -F
 complete -c drave -n "__fish_drave_using_subcommand serve" -l slow-subscriber -d 'What becomes of messages for a subscriber that does not keep up' -r -f -a "drop-oldest\t'What waits longest goes'
@@ -545,18 +577,20 @@ complete -c drave -n "__fish_drave_using_subcommand serve" -s q -l quiet -d 'Say
 complete -c drave -n "__fish_drave_using_subcommand serve" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand serve" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -s q -l quiet -d 'Say nothing on stderr but errors'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -s h -l help -d 'Print help'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -f -a "man" -d 'Man pages: the main page on stdout, or with DIR the pages of all commands, as files in there'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -f -a "completions" -d 'Completions for a shell, on stdout'
-complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions systemd" -f -a "systemd" -d 'A unit for systemd that runs `drave serve`, on stdout'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -f -a "man" -d 'Man pages: the main page on stdout, or with DIR the pages of all commands, as files in there'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -f -a "completions" -d 'Completions for a shell, on stdout'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -f -a "grafana" -d 'A dashboard for Grafana, of what `drave metrics` prints, on stdout'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -f -a "alerts" -d 'Alert rules for Prometheus, over what `drave metrics` prints, on stdout'
+complete -c drave -n "__fish_drave_using_subcommand generate; and not __fish_seen_subcommand_from man completions grafana alerts systemd" -f -a "systemd" -d 'A unit for systemd that runs `drave serve`, on stdout'
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from man" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
@@ -575,6 +609,26 @@ complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_su
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from completions" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from grafana" -l namespace -d 'What all names begin with' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from grafana" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from grafana" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from grafana" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from grafana" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from grafana" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from grafana" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from grafana" -s h -l help -d 'Print help'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from alerts" -l namespace -d 'What all names begin with' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from alerts" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from alerts" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from alerts" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from alerts" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from alerts" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from alerts" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from alerts" -s h -l help -d 'Print help'
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''

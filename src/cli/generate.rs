@@ -1,4 +1,4 @@
-//! `drave generate`: what `man/` and `completions/` hold, and a unit for systemd.
+//! `drave generate`: what `man/` and `completions/` hold, a unit for systemd, and what watches a store.
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,9 @@ use clap_mangen::Man;
 
 use super::context::Context;
 use super::exit::{Exit, stdout_failed};
-use super::{Cli, Result, systemd};
+use super::{Cli, Result, metrics, systemd};
 
-/// Generate man pages and shell completions
+/// Generate man pages, shell completions, and what runs and watches drave
 #[derive(ClapArgs, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -32,6 +32,18 @@ enum What {
         /// Which one
         shell: Shell,
     },
+    /// A dashboard for Grafana, of what `drave metrics` prints, on stdout
+    Grafana {
+        /// What all names begin with
+        #[arg(long, value_name = "NAME", default_value = "drave", value_parser = metrics::namespace)]
+        namespace: String,
+    },
+    /// Alert rules for Prometheus, over what `drave metrics` prints, on stdout
+    Alerts {
+        /// What all names begin with
+        #[arg(long, value_name = "NAME", default_value = "drave", value_parser = metrics::namespace)]
+        namespace: String,
+    },
     /// A unit for systemd that runs `drave serve`, on stdout
     ///
     /// Without a store of your own it has /var/lib/drave, and a user of its own who exists only while it runs. A store that is named
@@ -50,6 +62,7 @@ Examples:
   drave generate completions bash > ~/.local/share/bash-completion/completions/drave
   drave generate completions zsh > ~/.zfunc/_drave
   drave generate completions fish > ~/.config/fish/completions/drave.fish
+  drave generate alerts > /etc/prometheus/rules.d/drave.yml
   drave generate systemd -- --resp 127.0.0.1:7379 > /etc/systemd/system/drave.service";
 
 /// Runs the verb.
@@ -64,6 +77,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut tree(), "drave", &mut script);
             std::io::Write::write_all(&mut std::io::stdout().lock(), &script).map_err(stdout_failed)?;
+        }
+        What::Grafana { namespace } => {
+            let text = metrics::dashboard::dashboard(namespace);
+            std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes()).map_err(stdout_failed)?;
+        }
+        What::Alerts { namespace } => {
+            let text = metrics::alerts::rules(namespace);
+            std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes()).map_err(stdout_failed)?;
         }
         What::Systemd { words } => {
             let unit = systemd::unit(context.named_store()?, words)?;

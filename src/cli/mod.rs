@@ -19,8 +19,10 @@ mod input;
 mod inspect;
 mod json;
 mod key_path;
+mod metrics;
 mod ndjson;
 mod output;
+mod password;
 mod position;
 mod progress;
 mod publish;
@@ -28,6 +30,7 @@ mod read_ahead;
 mod reading;
 mod replay;
 mod serve;
+mod server_info;
 mod signals;
 mod systemd;
 mod table;
@@ -99,8 +102,9 @@ Exit status:
   130  SIGINT, 143 SIGTERM: stopped cleanly; 141 SIGPIPE: nobody reads the output any more
 
 Environment:
-  DRAVE_STORE  the store, where --store is not given
-  NO_COLOR     set to anything: no colours";
+  DRAVE_STORE     the store, where --store is not given
+  DRAVE_PASSWORD  the password of its server, where --password-file is not given
+  NO_COLOR        set to anything: no colours";
 
 /// What every command understands.
 #[derive(clap::Args, Debug)]
@@ -142,6 +146,7 @@ enum Command {
     Topic(topic::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
+    Metrics(metrics::Args),
     Serve(serve::Args),
     Generate(generate::Args),
 }
@@ -168,6 +173,7 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Topic(args) => topic::run(args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
+        Command::Metrics(args) => metrics::run(&args, context),
         Command::Serve(args) => serve::run(args, context),
         Command::Generate(args) => generate::run(&args, context),
     }

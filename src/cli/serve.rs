@@ -1,16 +1,16 @@
 //! `drave serve`: the Redis protocol in front of the store.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, ValueEnum};
 use drave::server::{Address, Limits, ServeOptions, SlowSubscriber, Stopper, serve};
 
-use super::Result;
 use super::context::Context;
 use super::exit::{Exit, Failure};
+use super::{Result, password};
 
 /// Serve the store to Redis clients, in any language
 ///
@@ -94,7 +94,7 @@ fn size(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result {
-    let password = args.password_file.as_deref().map(read_password).transpose()?;
+    let password = args.password_file.as_deref().map(password::of_file).transpose()?;
     let tcp = addresses(&args.resp, password.is_some())?;
     let options = ServeOptions {
         tcp,
@@ -128,17 +128,6 @@ fn ready(addresses: &[Address], context: &Context) {
     context.say(&format!("ready on {}", places.join(", ")));
     // Without a service manager nobody listens.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-}
-
-fn read_password(path: &Path) -> Result<Vec<u8>> {
-    let text = std::fs::read(path).with_context(|| format!("cannot read the password file {}", path.display()))?;
-    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let password = line.strip_suffix(b"\r").unwrap_or(line);
-    if password.is_empty() {
-        let sentence = format!("the password file {} has no password in its first line", path.display());
-        return Err(Failure::new(Exit::Usage, sentence).into());
-    }
-    Ok(password.to_vec())
 }
 
 fn addresses(texts: &[String], has_password: bool) -> Result<Vec<SocketAddr>> {

@@ -292,7 +292,7 @@ impl<W: Write> Rows<W> {
         }
         let is_number = |column: usize| {
             let mut given = block.iter().map(|row| &row[column]).filter(|cell| !matches!(cell, Cell::Absent)).peekable();
-            given.peek().is_some() && given.all(|cell| matches!(cell, Cell::Number(_)))
+            given.peek().is_some() && given.all(|cell| matches!(cell, Cell::Number(_) | Cell::Rate(_)))
         };
         let numbers: Vec<bool> = (0..self.columns.len()).map(is_number).collect();
         for row in &shown {

@@ -1,6 +1,8 @@
 //! Which file systems keep the promises that a store stands on: `mmap` and `write` of several
 //! processes see one page cache, locks die with their holder, `fsync` means it.
 
+use rustix::fs::StatVfsMountFlags;
+
 use super::Dir;
 use crate::error::{Error, Result};
 
@@ -21,6 +23,34 @@ const UNSAFE: [(u64, &str); 12] = [
     (0x4750_4653, "GPFS"),
     (0x0116_1970, "GFS2"),
 ];
+
+/// What a file system has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that may still be written by somebody who is not root.
+    pub free_bytes: u64,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Files that may still be made; `None` = it has as many as there is room for.
+    pub free_files: Option<u64>,
+    /// Whether it is mounted read-only.
+    pub is_readonly: bool,
+}
+
+/// What the file system of a directory has left.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn room(dir: &Dir) -> Result<Room> {
+    let stat = rustix::fs::fstatvfs(dir).map_err(|source| Error::io("stat the file system of", dir.path(), source))?;
+    Ok(Room {
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        size_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        // btrfs has no fixed number of them, and says 0.
+        free_files: (stat.f_files > 0).then_some(stat.f_favail),
+        is_readonly: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
+    })
+}
 
 /// Refuses a directory on a file system that is not known to be safe.
 ///

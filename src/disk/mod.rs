@@ -27,15 +27,15 @@ use std::sync::Arc;
 pub use boot::BootId;
 pub use dir::{Dir, Entry, EntryKind, Meta};
 pub use file::{Access, File, Standing};
-pub use filesystem::check as check_filesystem;
+pub use filesystem::{Room, check as check_filesystem, room};
 pub use futex::Word;
 pub use limits::raise_file_limit;
 pub use lock::LockKind;
 pub use map::Map;
 pub use page::{PAGE_BYTES, Page};
-pub use process::{ProcessMemory, process_memory};
+pub use process::{CpuTime, ProcessMemory, Whose, cpu_time, process_memory};
 pub use random::{random, random_name};
-pub use socket::{bind_socket, remove_socket};
+pub use socket::{bind_socket, remove_socket, socket_path};
 
 /// What all files of one store have in common.
 #[derive(Debug)]

@@ -16,13 +16,13 @@ use crate::error::{Error, Result};
 /// on it. What a process left that has died is replaced.
 pub fn bind_socket(dir: &Dir, name: &str) -> Result<Option<UnixListener>> {
     let failed = |action: &'static str| move |source| Error::Io { action, path: dir.path().join(name), source };
-    match UnixStream::connect(path_in(dir, name)) {
+    match UnixStream::connect(socket_path(dir, name)) {
         Ok(_) => return Ok(None),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
         Err(error) => return Err(failed("look for another server on")(error)),
     }
     let temporary = format!(".sock-{}", random_name());
-    let listener = UnixListener::bind(path_in(dir, &temporary)).map_err(failed("listen on"))?;
+    let listener = UnixListener::bind(socket_path(dir, &temporary)).map_err(failed("listen on"))?;
     // Nobody knows the name yet, so nobody connects before this.
     let restricted = rustix::fs::chmodat(dir.descriptor(), &temporary, Mode::RUSR | Mode::WUSR, AtFlags::empty());
     let listening = restricted
@@ -38,14 +38,16 @@ pub fn bind_socket(dir: &Dir, name: &str) -> Result<Option<UnixListener>> {
     }
 }
 
+/// By which path a socket can be reached, however long that of its directory is, while `dir` is open.
+#[must_use]
+pub fn socket_path(dir: &Dir, name: &str) -> PathBuf {
+    format!("/proc/self/fd/{}/{name}", dir.descriptor().as_raw_fd()).into()
+}
+
 /// Removes the socket, if nobody listens on it.
 pub fn remove_socket(dir: &Dir, name: &str) -> Result<()> {
-    match UnixStream::connect(path_in(dir, name)) {
+    match UnixStream::connect(socket_path(dir, name)) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => dir.unlink(name.as_bytes()),
         _ => Ok(()),
     }
-}
-
-fn path_in(dir: &Dir, name: &str) -> PathBuf {
-    format!("/proc/self/fd/{}/{name}", dir.descriptor().as_raw_fd()).into()
 }

@@ -173,6 +173,8 @@ pub(super) fn info(open: &OpenGroup<'_>, store: &Store) -> Result<GroupInfo> {
         idle_ms: consumer.active_at.map(|at| now.0.saturating_sub(at.0)),
     });
     let counters = state.counters();
+    let pending = [Source::Topic, Source::DeadLetter].into_iter().flat_map(|source| state.pending(source, Offset::ZERO));
+    let oldest = pending.map(|(_, entry)| entry.at.0).min();
     Ok(GroupInfo {
         settings: state.settings().clone(),
         committed,
@@ -181,7 +183,9 @@ pub(super) fn info(open: &OpenGroup<'_>, store: &Store) -> Result<GroupInfo> {
         lag: high.since(committed.offset),
         lag_ms: time_of(open, committed.offset, high)?.map_or(0, |ms| now.0.saturating_sub(ms)),
         rate: counters.pace.per_second(now),
+        oldest_pending_ms: oldest.map_or(0, |at| now.0.saturating_sub(at)),
         delivered: counters.delivered,
+        redelivered: counters.redelivered,
         acked: counters.acked,
         dead: counters.dead,
         consumers: consumers.collect(),

@@ -414,8 +414,12 @@ pub struct GroupInfo {
     pub lag_ms: u64,
     /// Deliveries a second in the last minute.
     pub rate: f64,
+    /// Since when the entry is pending that was delivered or given back first, in ms; 0 when there is none.
+    pub oldest_pending_ms: u64,
     /// Records delivered for the first time.
     pub delivered: u64,
+    /// Deliveries of records that had been delivered before.
+    pub redelivered: u64,
     /// Entries that were settled by an ack.
     pub acked: u64,
     /// Entries that became dead letters.

@@ -14,7 +14,6 @@ use super::commit;
 use super::output::Ticket;
 use super::refusal::{Answer, Refusal};
 use super::state::Server;
-use super::stats::Stats;
 use super::topics::Entry;
 use crate::codec::BatchBuilder;
 use crate::codec::batch::FieldRef;
@@ -46,6 +45,8 @@ pub(super) struct Appender {
 #[derive(Debug)]
 pub(super) struct Batch {
     builder: BatchBuilder,
+    /// Of the names and values.
+    bytes: u64,
     ticket: Rc<Ticket>,
     /// What to leave out of the topic once they are in it.
     trim: Option<Trim>,
@@ -77,7 +78,7 @@ impl Appender {
         record: NewRecord<'_>,
         trim: Option<Trim>,
     ) -> Answer<(Rc<Ticket>, u32)> {
-        check_size(entry, record.fields)?;
+        let bytes = check_size(entry, record.fields)?;
         if entry.batch.borrow().as_ref().is_some_and(|batch| batch.trim != trim) {
             // One frame is trimmed once.
             self.flush(server, entry);
@@ -87,10 +88,12 @@ impl Appender {
         let is_new = slot.is_none();
         let batch = slot.get_or_insert_with(|| Batch {
             builder: self.spare.borrow_mut().take().unwrap_or_default(),
+            bytes: 0,
             ticket: Ticket::new(),
             trim,
         });
         batch.builder.push(record.fields, record.null, None).map_err(Refusal::err)?;
+        batch.bytes += bytes;
         let added = (Rc::clone(&batch.ticket), batch.builder.len() - 1);
         let is_full = batch.builder.bytes() >= FRAME_BYTES_AIM;
         drop(slot);
@@ -179,8 +182,8 @@ impl Appender {
 
     /// The batch is in the log: sees to all that follows.
     fn settle(&self, server: &Rc<Server>, entry: &Rc<Entry>, batch: Batch, appended: Appended) {
-        let Batch { mut builder, ticket, trim } = batch;
-        Stats::add(&server.stats.records_added, u64::from(builder.len()));
+        let Batch { mut builder, bytes, ticket, trim } = batch;
+        entry.traffic.note_added(u64::from(builder.len()), bytes);
         ticket.set_first_id(appended.first_id);
         self::trim(server, entry, trim);
         written_at(server, entry, appended, &ticket, None);
@@ -201,11 +204,11 @@ impl Appender {
         if entry.is_slow.get() {
             return Err(busy(entry));
         }
-        check_size(entry, record.fields)?;
+        let bytes = check_size(entry, record.fields)?;
         let mut builder = BatchBuilder::new();
         builder.push(record.fields, record.null, how.id).map_err(Refusal::err)?;
         let appended = append_once(server, entry, &builder, how.expect)?;
-        Stats::add(&server.stats.records_added, 1);
+        entry.traffic.note_added(1, bytes);
         let ticket = Ticket::new();
         ticket.set_first_id(appended.first_id);
         trim(server, entry, how.trim);
@@ -243,14 +246,15 @@ pub(super) struct How {
     pub(super) trim: Option<Trim>,
 }
 
-fn check_size(entry: &Entry, fields: &[FieldRef<'_>]) -> Answer {
+/// How many bytes the record has, if it is not too large.
+fn check_size(entry: &Entry, fields: &[FieldRef<'_>]) -> Answer<u64> {
     let bytes: u64 = fields.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum();
     let max = entry.settings()?.record_bytes_max;
     if bytes > max {
         let why = format_args!("a record of {bytes} bytes is larger than the topic takes (record-bytes-max is {max})");
         return Err(Refusal::err(why));
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// While a batch waits on another thread, the topic takes what goes into one frame, and no more.

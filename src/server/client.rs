@@ -73,8 +73,13 @@ pub(super) struct ClientFacts {
     pub(super) shard_channels: Cell<usize>,
     /// Bytes received and not executed.
     pub(super) query_bytes: Cell<usize>,
+    /// Bytes that are there for more of them.
+    pub(super) query_free: Cell<usize>,
     /// Bytes not sent.
     pub(super) output_bytes: Cell<usize>,
+    /// Bytes that the buffer of replies takes, and the most that were in it lately.
+    pub(super) reply_room: Cell<usize>,
+    pub(super) reply_peak: Cell<usize>,
     pub(super) bytes_in: Cell<u64>,
     pub(super) bytes_out: Cell<u64>,
     pub(super) commands: Cell<u64>,
@@ -117,7 +122,10 @@ impl Client {
                 patterns: Cell::new(0),
                 shard_channels: Cell::new(0),
                 query_bytes: Cell::new(0),
+                query_free: Cell::new(0),
                 output_bytes: Cell::new(0),
+                reply_room: Cell::new(0),
+                reply_peak: Cell::new(0),
                 bytes_in: Cell::new(0),
                 bytes_out: Cell::new(0),
                 commands: Cell::new(0),

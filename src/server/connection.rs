@@ -256,6 +256,7 @@ impl Connection {
             self.drop_cut_off();
         }
         self.client.facts.query_bytes.set(self.input.len());
+        self.client.facts.query_free.set(self.input.capacity() - self.input.len());
     }
 
     /// Executes all whole requests in `bytes`; says how far it came.
@@ -356,6 +357,8 @@ impl Connection {
                 self.sent = 0;
                 self.take_mail();
                 self.session.output.settle(&mut self.unsent, &self.client);
+                let facts = &self.client.facts;
+                facts.reply_peak.set(facts.reply_peak.get().max(self.unsent.len()));
                 if self.unsent.is_empty() {
                     let _given_back = (self.unsent.capacity() > KEPT_BYTES).then(|| self.unsent.take());
                     return self.check_output();
@@ -391,6 +394,7 @@ impl Connection {
     fn check_output(&mut self) -> io::Result<()> {
         let bytes = self.unsent.len() - self.sent + self.session.output.len();
         self.client.facts.output_bytes.set(bytes);
+        self.client.facts.reply_room.set(self.unsent.capacity() + self.session.output.reply().capacity());
         if bytes <= self.server.options.limits.output_bytes_max {
             return Ok(());
         }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::output::Ticket;
 use super::refusal::Refusal;
 use super::state::Server;
+use super::stats::Stats;
 use super::topics::Entry;
 use crate::config::TopicSettings;
 use crate::error::{Error, Result};
@@ -62,6 +63,14 @@ impl Expiry {
     /// When the topic is to be deleted.
     pub(super) fn at(&self, name: &[u8]) -> Option<TimestampMs> {
         self.at.borrow().get(name).copied()
+    }
+
+    /// How many topics have a time, and how long they have on average, in ms.
+    pub(super) fn outlook(&self, now: TimestampMs) -> (usize, u64) {
+        let order = self.order.borrow();
+        let left: u128 = order.iter().map(|(at, _)| u128::from(at.0.saturating_sub(now.0))).sum();
+        let average = left / (order.len() as u128).max(1);
+        (order.len(), u64::try_from(average).unwrap_or(u64::MAX))
     }
 
     /// Whether the topic's time has come.
@@ -141,6 +150,7 @@ pub(super) async fn run(server: Rc<Server>) {
                     .take_while(|(at, _)| *at <= now)
                     .filter_map(|(_, name)| TopicName::new(name))
                     .collect();
+                Stats::add(&server.stats.topics_expired, due.len() as u64);
                 server.appender.flush_all(&server);
                 server.removals.begin(&server, due);
             }

@@ -35,8 +35,11 @@ const PATIENCE: Duration = Duration::from_millis(2);
 /// What cannot accept now (no descriptors left) tries again after this.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
+/// CLIENT LIST tells the fullest that a buffer was in so many seconds, as Redis does.
+const PEAK_S: u64 = 5;
+
 /// The socket in the store's directory.
-const SOCKET: &str = "drave.sock";
+pub(super) const SOCKET: &str = "drave.sock";
 
 /// Asks a server to end. Clones share one state.
 #[derive(Clone, Debug, Default)]
@@ -235,11 +238,15 @@ fn begin(server: &Rc<Server>, stream: Stream, peer: Peer) {
 /// Counts, and closes those who idle.
 async fn look_after(server: Rc<Server>) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
-    loop {
+    for second in 0u64.. {
         every.tick().await;
         server.stats.tick();
+        server.traffics.tick(Instant::now());
         server.topics.beat();
         server.names.let_go();
+        if second.is_multiple_of(PEAK_S) {
+            server.clients.borrow().iter().for_each(|client| client.facts.reply_peak.set(client.facts.output_bytes.get()));
+        }
         let Some(idle_max) = server.tunables.idle_max.get() else { continue };
         let now = Instant::now();
         for client in server.clients.borrow().iter() {

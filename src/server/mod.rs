@@ -36,9 +36,11 @@
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
 //! | `reading` | records as replies |
-//! | `stats`, `slow` | what is counted; what took long |
+//! | `ask` | the other end of the store's socket |
+//! | `stats`, `traffic`, `slow` | what is counted, of the server and of topics; what took long |
 
 mod append;
+mod ask;
 mod bell;
 mod client;
 mod cmd;
@@ -60,7 +62,9 @@ mod slow;
 mod state;
 mod stats;
 mod topics;
+mod traffic;
 mod waiters;
 
+pub use ask::{Heard, ask};
 pub use listen::{Address, Stopper, serve};
 pub use options::{Limits, ServeOptions, SlowSubscriber};

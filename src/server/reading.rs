@@ -46,28 +46,33 @@ impl Places {
 }
 
 /// What a reply tells of a topic.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Told {
     /// How many entries.
     pub(super) count: usize,
+    /// Bytes of the names and values in them.
+    pub(super) bytes: u64,
     /// None of them lies here or beyond.
     pub(super) end: Offset,
 }
 
-/// Writes a record as an entry: its ID, and its fields as a flat array.
-pub(super) fn put_entry(reply: &mut Reply, record: &Record<'_>) {
+/// Writes a record as an entry: its ID, and its fields as a flat array. Says how many bytes they have.
+pub(super) fn put_entry(reply: &mut Reply, record: &Record<'_>) -> u64 {
     reply.array(2);
-    put_row(reply, record);
+    put_row(reply, record)
 }
 
 /// The ID and the fields, for rows that have more.
-pub(super) fn put_row(reply: &mut Reply, record: &Record<'_>) {
+pub(super) fn put_row(reply: &mut Reply, record: &Record<'_>) -> u64 {
     reply.id(record.id);
     reply.array(record.field_count() * 2);
+    let mut bytes = 0;
     for (name, value) in record.fields() {
         reply.bulk(name);
         reply.bulk(value);
+        bytes += name.len() + value.len();
     }
+    bytes as u64
 }
 
 /// The first offset whose record has an ID of at least `id`.
@@ -92,13 +97,13 @@ pub(super) fn find(entry: &Entry, id: RecordId) -> Answer<Offset> {
 
 /// Writes the entries from `from` on whose IDs are at most `last`, `count` of them at most; says how many.
 pub(super) fn put_forward(reply: &mut Reply, entry: &Rc<Entry>, from: Offset, last: RecordId, count: usize) -> Answer<Told> {
-    let mut written = 0;
+    let (mut written, mut bytes) = (0, 0);
     let mut after: Option<(RecordId, Offset)> = None;
     for_each(entry, from, |record| {
         if record.id > last || written == count || reply.is_full() {
             return false;
         }
-        put_entry(reply, record);
+        bytes += put_entry(reply, record);
         written += 1;
         after = Some((record.id, record.offset.plus(1)));
         written < count
@@ -109,7 +114,7 @@ pub(super) fn put_forward(reply: &mut Reply, entry: &Rc<Entry>, from: Offset, la
         let place = Place { offset: next, epoch: entry.log().epoch() };
         entry.places.borrow_mut().note(None, successor, place);
     }
-    Ok(Told { count: written, end: after.map_or(Offset::ZERO, |(_, next)| next) })
+    Ok(Told { count: written, bytes, end: after.map_or(Offset::ZERO, |(_, next)| next) })
 }
 
 /// Hands out the records from `from` on that may be seen, until `each` says that it has enough.
@@ -170,7 +175,7 @@ pub(super) fn for_last(entry: &Rc<Entry>, mut each: impl FnMut(&Record<'_>)) -> 
 
 /// Writes the entries with IDs in `first..=last` backwards, `count` at most; says how many.
 pub(super) fn put_backward(reply: &mut Reply, entry: &Rc<Entry>, first: RecordId, last: RecordId, count: usize) -> Answer<Told> {
-    let (mut written, mut told_end) = (0, Offset::ZERO);
+    let (mut written, mut bytes, mut told_end) = (0, 0, Offset::ZERO);
     let start = find(entry, first)?;
     let mut end = match last.successor() {
         Some(after) => find(entry, after)?,
@@ -187,21 +192,23 @@ pub(super) fn put_backward(reply: &mut Reply, entry: &Rc<Entry>, first: RecordId
                 return false;
             }
             if record.id >= first && record.id <= last {
-                put_entry(&mut chunk, record);
+                let record_bytes = put_entry(&mut chunk, record);
                 told_end = told_end.max(record.offset.plus(1));
-                ends.push(chunk.len());
+                ends.push((chunk.len(), record_bytes));
             }
             true
         })?;
         for index in (0..ends.len()).rev().take(count - written) {
-            let begin = if index == 0 { 0 } else { ends[index - 1] };
-            reply.append(&chunk.bytes()[begin..ends[index]]);
+            let begin = if index == 0 { 0 } else { ends[index - 1].0 };
+            let (end, record_bytes) = ends[index];
+            reply.append(&chunk.bytes()[begin..end]);
+            bytes += record_bytes;
             written += 1;
         }
         chunk.truncate(0);
         end = from;
     }
-    Ok(Told { count: written, end: told_end })
+    Ok(Told { count: written, bytes, end: told_end })
 }
 
 /// Has the reply that begins at `from` wait until all that it tells is durable, where the topic promises

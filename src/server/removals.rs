@@ -153,6 +153,11 @@ impl Removals {
         }
     }
 
+    /// How many topics are on their way out.
+    pub(super) fn len(&self) -> usize {
+        self.leaving.lock().len()
+    }
+
     /// Whether nothing is left to do.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_busy.get() && self.asked.borrow().is_empty()

@@ -14,6 +14,7 @@ use super::removals::Removals;
 use super::slow::{LatencyMonitor, SlowLog};
 use super::stats::Stats;
 use super::topics::Topics;
+use super::traffic::Traffics;
 use super::waiters::Waiters;
 use crate::broker::Flusher;
 use crate::ids::TimestampMs;
@@ -38,6 +39,7 @@ pub(super) struct Server {
     pub(super) hub: Hub,
     pub(super) clients: RefCell<Clients>,
     pub(super) stats: Stats,
+    pub(super) traffics: Traffics,
     pub(super) slow_log: SlowLog,
     pub(super) latency: LatencyMonitor,
     /// Ends when the server is asked to stop.
@@ -88,6 +90,7 @@ impl Server {
             hub: Hub::new(options.slow_subscriber, options.limits.subscriber_bytes_max),
             clients: RefCell::default(),
             stats: Stats::new(store.clock().now()),
+            traffics: Traffics::new(),
             slow_log: SlowLog::default(),
             latency: LatencyMonitor::default(),
             job,

@@ -31,9 +31,10 @@ pub(super) struct Stats {
     pub(super) auth_failed: Cell<u64>,
     /// When they were last logged, and how many there were then.
     auth_logged: Cell<Option<(Instant, u64)>>,
-    pub(super) records_added: Cell<u64>,
+    /// Topics deleted since their time had come.
+    pub(super) topics_expired: Cell<u64>,
     pub(super) blocked_clients: Cell<usize>,
-    /// Commands a second, over the last few seconds.
+    /// What happened in the last second.
     pub(super) recent: RefCell<Recent>,
     /// By the first word of an error.
     pub(super) errors_by_kind: RefCell<BTreeMap<String, u64>>,
@@ -103,12 +104,20 @@ impl Latency {
     }
 }
 
-/// Two counts, a second apart.
+/// What happened a second ago, and since then.
 #[derive(Debug)]
 pub(super) struct Recent {
     at: Instant,
-    commands: u64,
-    per_second: u64,
+    counts: Counts<u64>,
+    per_second: Counts<f64>,
+}
+
+/// What is counted by the second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts<T> {
+    pub(super) commands: T,
+    pub(super) bytes_in: T,
+    pub(super) bytes_out: T,
 }
 
 impl Stats {
@@ -127,9 +136,9 @@ impl Stats {
             closed_for_idling: Cell::default(),
             auth_failed: Cell::default(),
             auth_logged: Cell::default(),
-            records_added: Cell::default(),
+            topics_expired: Cell::default(),
             blocked_clients: Cell::default(),
-            recent: RefCell::new(Recent { at: now, commands: 0, per_second: 0 }),
+            recent: RefCell::new(Recent { at: now, counts: Counts::default(), per_second: Counts::default() }),
             errors_by_kind: RefCell::default(),
             by_command: RefCell::default(),
             synced_at: Cell::new(began),
@@ -188,16 +197,22 @@ impl Stats {
     /// To be called about every second.
     pub(super) fn tick(&self) {
         let mut recent = self.recent.borrow_mut();
-        let (now, commands) = (Instant::now(), self.commands.get());
-        let seconds = now.duration_since(recent.at).as_secs_f64();
+        let now = Instant::now();
+        let counts = Counts { commands: self.commands.get(), bytes_in: self.bytes_in.get(), bytes_out: self.bytes_out.get() };
+        let (before, seconds) = (recent.counts, now.duration_since(recent.at).as_secs_f64());
         if seconds > 0.0 {
-            recent.per_second = ((commands - recent.commands) as f64 / seconds) as u64;
+            let rate = |count: u64, before: u64| (count - before) as f64 / seconds;
+            recent.per_second = Counts {
+                commands: rate(counts.commands, before.commands),
+                bytes_in: rate(counts.bytes_in, before.bytes_in),
+                bytes_out: rate(counts.bytes_out, before.bytes_out),
+            };
         }
-        (recent.at, recent.commands) = (now, commands);
+        (recent.at, recent.counts) = (now, counts);
     }
 
-    /// Commands a second, as of the last tick.
-    pub(super) fn commands_per_second(&self) -> u64 {
+    /// What happened in the second before the last tick.
+    pub(super) fn per_second(&self) -> Counts<f64> {
         self.recent.borrow().per_second
     }
 
@@ -209,9 +224,10 @@ impl Stats {
         for counter in [&self.closed_for_output, &self.closed_for_query, &self.closed_for_idling, &self.auth_failed] {
             counter.set(0);
         }
+        self.topics_expired.set(0);
         self.auth_logged.set(None);
         self.commands.set(0);
-        self.recent.borrow_mut().commands = 0;
+        self.recent.borrow_mut().counts = Counts::default();
         self.errors_by_kind.borrow_mut().clear();
         self.by_command.borrow_mut().clear();
         [&self.append, &self.sync, &self.command].into_iter().for_each(Latency::reset);

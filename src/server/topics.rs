@@ -11,6 +11,8 @@ use super::groups::Groups;
 use super::reading::Places;
 use super::refusal::{Answer, Refusal};
 use super::state::Server;
+use super::stats::Stats;
+use super::traffic::Traffic;
 use crate::config::{Durability, TopicSettings};
 use crate::error::Error;
 use crate::ids::{Epoch, Incarnation, Offset, RecordId, TopicName};
@@ -53,6 +55,7 @@ pub(super) struct Entry {
     pub(super) reader: RefCell<Option<LogReader>>,
     pub(super) places: RefCell<Places>,
     pub(super) groups: Groups,
+    pub(super) traffic: Rc<Traffic>,
     /// Changes that the log's own numbers do not tell.
     changes: Cell<u64>,
     used: Cell<u64>,
@@ -229,6 +232,7 @@ impl Topics {
     /// Sees to it that what had this name does not have it any more.
     pub(super) fn make_way(&self, server: &Server, name: &TopicName) -> Answer<()> {
         if server.expiry.is_due(server, name.as_bytes()) {
+            Stats::add(&server.stats.topics_expired, 1);
             server.removals.begin(server, vec![name.clone()]);
         }
         if server.removals.is_leaving(name.as_bytes()) {
@@ -241,6 +245,7 @@ impl Topics {
         let generation = topic.log().settings_generation();
         let settings = Rc::new(topic.settings()?.0);
         self.tick.set(self.tick.get() + 1);
+        let traffic = server.traffics.of(&name, topic.log().incarnation());
         let entry = Rc::new(Entry {
             topic,
             settings: RefCell::new((generation, settings)),
@@ -249,6 +254,7 @@ impl Topics {
             reader: RefCell::default(),
             places: RefCell::default(),
             groups: Groups::default(),
+            traffic,
             changes: Cell::default(),
             used: Cell::new(self.tick.get()),
             used_at: Cell::new(Instant::now()),

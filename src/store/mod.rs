@@ -14,6 +14,7 @@
 mod cache;
 mod cursor;
 mod groups;
+mod health;
 mod inspect;
 mod mend;
 mod rename;
@@ -31,6 +32,7 @@ use crate::log::Bell;
 
 pub use cursor::{CURSOR_LIFE, CursorFile, CursorInfo, ListedCursor};
 pub use groups::GroupFiles;
+pub use health::Quarantined;
 pub use inspect::{CursorFacts, StoreFacts, Stray, StrayKind, TopicFacts, file_frames, is_damage};
 pub use topics::{ListedTopic, Topic};
 

@@ -1,5 +1,6 @@
 //! Every command that prints data has `--json`: one object a line, of a fixed shape.
 
+use crate::serve::rig::Server;
 use crate::support::{Store, drave};
 
 /// The verbs under `words`, as `--help` lists them.
@@ -28,6 +29,7 @@ fn every_verb_that_prints_data_has_json() {
     store.ok(&["consume", "t", "-g", "done", "--consumer", "me", "--drain"]);
     assert_eq!(store.run(&["consume", "t", "-g", "dies", "--drain", "--exec", "sh", "-c", "exit 65"]).code(), 1);
     store.ok(&["dlq", "retry", "t", "-g", "dies", "0"]);
+    let _server = Server::start(&store, &[]);
     let verbs = verbs(&[]);
     assert!(verbs.len() > 10, "{verbs:?}");
     for verb in verbs {
@@ -43,8 +45,9 @@ fn every_verb_that_prints_data_has_json() {
             "inspect pending" => &["t", "dies"],
             "inspect groups" => &[],
             "generate" | "generate man" | "generate completions" | "generate systemd" | "serve" => continue,
+            "generate grafana" | "generate alerts" | "metrics" => continue,
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],
-            "topic list" | "verify" | "inspect" | "inspect topics" | "inspect cursors" => &[],
+            "topic list" | "verify" | "inspect" | "inspect topics" | "inspect cursors" | "inspect server" => &[],
             other => panic!("say here how to call `drave {other}`"),
         };
         let words: Vec<&str> = verb.iter().map(String::as_str).chain(arguments.iter().copied()).chain(["--json"]).collect();

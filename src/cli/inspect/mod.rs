@@ -3,6 +3,7 @@
 
 mod files;
 mod groups;
+mod server;
 mod topics;
 
 use std::ffi::OsString;
@@ -52,6 +53,7 @@ enum What {
     Groups(Groups),
     Group(Group),
     Pending(Pending),
+    Server(server::Server),
 }
 
 /// All topics
@@ -165,7 +167,8 @@ Examples:
   drave inspect frames orders             what lies in its files
   drave inspect cursors                   how many records wait for each tail --as NAME
   drave inspect groups --fail-above 30s   exit 20 if a group is behind by more
-  drave inspect pending jobs resize       who holds what, and since when";
+  drave inspect pending jobs resize       who holds what, and since when
+  drave inspect server --by topic         what goes through drave serve, and how fast";
 
 /// Runs the verb.
 pub(super) fn run(args: &Args, context: &Context) -> Result {
@@ -199,6 +202,7 @@ fn look(args: &Args, context: &Context) -> Result {
         Some(What::Groups(of)) => groups::all(of.topic.as_ref(), of.fail_above, args.json, context),
         Some(What::Group(of)) => groups::one(&of.topic, &of.group, args.json, context),
         Some(What::Pending(of)) => groups::pending(&of.topic, &of.group, args.json, context),
+        Some(What::Server(of)) => server::server(of, args.json, context),
         Some(What::Segments(of)) => files::segments(&of.topic, args.json, context),
         Some(What::Frames(of)) => files::frames(of, args.json, context),
     }

@@ -148,7 +148,7 @@ fn unblock(call: &mut Call<'_>) -> Answer<Done> {
 
 fn info(call: &mut Call<'_>) -> Answer<Done> {
     let mut text = String::new();
-    describe(&mut text, call.server, call.client);
+    describe(&mut text, call.server, call.client, Some(call.args));
     call.reply().verbatim("txt", text.as_bytes());
     Ok(Done::Replied)
 }
@@ -182,7 +182,9 @@ impl Kind {
 fn list(call: &mut Call<'_>) -> Answer<Done> {
     let mut text = String::new();
     let mut describe_line = |client: &Rc<Client>| {
-        describe(&mut text, call.server, client);
+        // Of the others none has a command under way now.
+        let args = (client.id == call.client.id).then_some(call.args);
+        describe(&mut text, call.server, client, args);
     };
     let clients = call.server.clients.borrow();
     let living = || clients.iter().filter(|client| !client.is_killed());
@@ -207,17 +209,18 @@ fn list(call: &mut Call<'_>) -> Answer<Done> {
 }
 
 /// A client in one line: Redis's fields, in Redis's order, and `dropped` behind them.
-fn describe(text: &mut String, server: &Server, client: &Client) {
+fn describe(text: &mut String, server: &Server, client: &Client, args: Option<&[&[u8]]>) {
     let facts = &client.facts;
     let name = facts.name.borrow();
     let (lib_name, lib_version) = (facts.lib_name.borrow(), facts.lib_version.borrow());
     let (pending, mail) = (facts.output_bytes.get(), client.mailbox.bytes());
     let (query, queued) = (facts.query_bytes.get(), facts.queued_bytes.get());
+    let argument_bytes: usize = args.unwrap_or_default().iter().map(|arg| arg.len()).sum();
     let age_ms = server.now().0.saturating_sub(client.since.0);
     let written = writeln!(
         text,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db=0 sub={} psub={} ssub={} multi={} watch={} qbuf={query} \
-         qbuf-free=0 argv-mem=0 multi-mem={queued} rbs={pending} rbp={pending} obl={pending} oll={} omem={mail} tot-mem={} events={} \
+         qbuf-free={} argv-mem={argument_bytes} multi-mem={queued} rbs={} rbp={} obl={pending} oll={} omem={mail} tot-mem={} events={} \
          cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} tot-net-out={} tot-cmds={} dropped={}",
         client.id,
         client.address,
@@ -232,8 +235,11 @@ fn describe(text: &mut String, server: &Server, client: &Client) {
         facts.shard_channels.get(),
         facts.queued.get().map_or_else(|| "-1".to_owned(), |count| count.to_string()),
         facts.watching.get(),
+        facts.query_free.get(),
+        facts.reply_room.get(),
+        facts.reply_peak.get().max(pending),
         client.mailbox.len(),
-        query + queued + pending + mail,
+        query + facts.query_free.get() + argument_bytes + queued + facts.reply_room.get().max(pending) + mail,
         if pending + mail > 0 { "rw" } else { "r" },
         facts.command.get(),
         if facts.protocol.get() == Protocol::Resp3 { 3 } else { 2 },

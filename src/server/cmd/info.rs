@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::connection::REDIS_VERSION;
 use super::{Done, parse};
+use crate::disk::{Whose, cpu_time};
 use crate::server::dispatch::Call;
 use crate::server::hub::Kind;
 use crate::server::refusal::Answer;
@@ -13,13 +14,14 @@ use crate::server::stats::Latency;
 type Section = (&'static str, fn(&mut String, &Server));
 
 /// In the order in which they are shown.
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     ("server", server),
     ("clients", clients),
     ("memory", memory),
     ("persistence", persistence),
     ("stats", stats),
     ("replication", replication),
+    ("cpu", cpu),
     ("errorstats", errorstats),
     ("cluster", cluster),
     ("drave", drave),
@@ -41,12 +43,22 @@ pub(super) fn info(call: &mut Call<'_>) -> Answer<Done> {
         if !text.is_empty() {
             text.push_str("\r\n");
         }
-        let (first, rest) = name.split_at(1);
-        put(&mut text, format_args!("# {}{rest}", first.to_uppercase()));
+        put(&mut text, format_args!("# {}", title(name)));
         write(&mut text, call.server);
     }
     call.reply().verbatim("txt", text.as_bytes());
     Ok(Done::Replied)
+}
+
+/// As Redis writes the names of sections.
+fn title(name: &str) -> String {
+    match name {
+        "cpu" => "CPU".to_owned(),
+        name => {
+            let (first, rest) = name.split_at(1);
+            format!("{}{rest}", first.to_uppercase())
+        }
+    }
 }
 
 fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
@@ -131,7 +143,7 @@ fn memory(text: &mut String, server: &Server) {
         "mem_fragmentation_ratio": "1.00",
         "mem_clients_slaves": 0,
         "mem_clients_normal": client_bytes(server),
-        "lazyfree_pending_objects": 0,
+        "lazyfree_pending_objects": server.removals.len(),
     );
 }
 
@@ -156,15 +168,18 @@ fn persistence(text: &mut String, server: &Server) {
 fn stats(text: &mut String, server: &Server) {
     let stats = &server.stats;
     let (dropped, closed) = server.hub.losses();
+    let recent = stats.per_second();
     fields!(text,
         "total_connections_received": stats.connections.get(),
         "total_commands_processed": stats.commands.get(),
-        "instantaneous_ops_per_sec": stats.commands_per_second(),
+        "instantaneous_ops_per_sec": recent.commands as u64,
         "total_net_input_bytes": stats.bytes_in.get(),
         "total_net_output_bytes": stats.bytes_out.get(),
+        "instantaneous_input_kbps": format_args!("{:.2}", recent.bytes_in / 1024.0),
+        "instantaneous_output_kbps": format_args!("{:.2}", recent.bytes_out / 1024.0),
         "rejected_connections": stats.connections_rejected.get(),
         "sync_full": 0,
-        "expired_keys": 0,
+        "expired_keys": stats.topics_expired.get(),
         "evicted_keys": 0,
         "evicted_clients": 0,
         "pubsub_channels": server.hub.channels(Kind::Channel, None).len(),
@@ -193,6 +208,19 @@ fn replication(text: &mut String, server: &Server) {
     );
 }
 
+fn cpu(text: &mut String, _: &Server) {
+    let [process, thread, children] = [Whose::Process, Whose::Thread, Whose::Children].map(cpu_time);
+    let seconds = |time: std::time::Duration| format!("{:.6}", time.as_secs_f64());
+    fields!(text,
+        "used_cpu_sys": seconds(process.system),
+        "used_cpu_user": seconds(process.user),
+        "used_cpu_sys_children": seconds(children.system),
+        "used_cpu_user_children": seconds(children.user),
+        "used_cpu_sys_main_thread": seconds(thread.system),
+        "used_cpu_user_main_thread": seconds(thread.user),
+    );
+}
+
 fn errorstats(text: &mut String, server: &Server) {
     for (kind, count) in &*server.stats.errors_by_kind.borrow() {
         put(text, format_args!("errorstat_{kind}:count={count}"));
@@ -208,12 +236,20 @@ fn put_percentiles(text: &mut String, name: &str, latency: &Latency) {
     put(text, format_args!("{name}:p50={p50},p99={p99},p99.9={p999}"));
 }
 
-/// What Redis does not have. Times are microseconds.
+/// What Redis does not have. Times are microseconds, rates those of the last seconds.
 fn drave(text: &mut String, server: &Server) {
+    let (added, read) = (&server.traffics.all().added, &server.traffics.all().read);
     fields!(text,
         "topics_in_hand": server.topics.len(),
-        "records_added": server.stats.records_added.get(),
+        "records_added": added.total().records,
         "frames_appended": server.appender.batches(),
+        "bytes_added": added.total().bytes,
+        "records_read": read.total().records,
+        "bytes_read": read.total().bytes,
+        "records_added_per_sec": format_args!("{:.1}", added.rate().records),
+        "bytes_added_per_sec": format_args!("{:.1}", added.rate().bytes),
+        "records_read_per_sec": format_args!("{:.1}", read.rate().records),
+        "bytes_read_per_sec": format_args!("{:.1}", read.rate().bytes),
     );
     put_percentiles(text, "append_usec", &server.stats.append);
     put_percentiles(text, "sync_usec", &server.stats.sync);
@@ -224,7 +260,8 @@ fn keyspace(text: &mut String, server: &Server) {
     // A store that cannot be listed has other voices.
     let count = server.store.list_topics().map_or(0, |topics| topics.len());
     if count > 0 {
-        put(text, format_args!("db0:keys={count},expires=0,avg_ttl=0"));
+        let (expires, avg_ttl) = server.expiry.outlook(server.now());
+        put(text, format_args!("db0:keys={count},expires={expires},avg_ttl={avg_ttl}"));
     }
 }
 
@@ -250,14 +287,36 @@ fn latencystats(text: &mut String, server: &Server) {
     }
 }
 
-/// Of topics in hand.
+/// So many topics are shown.
+const TOPICS_MAX: usize = 100;
+
+/// Topics in hand, the busiest first: what their logs tell, then what went through this server.
 fn topics(text: &mut String, server: &Server) {
-    for entry in server.topics.all_in_hand() {
+    let mut entries = server.topics.all_in_hand();
+    entries.sort_by(|a, b| b.traffic.busyness().total_cmp(&a.traffic.busyness()));
+    for entry in entries.iter().take(TOPICS_MAX) {
         let log = entry.log();
         let name = entry.name.as_bytes().escape_ascii();
-        let (count, added) = (log.live_count_until(log.log_end()).unwrap_or_default(), log.counters().entries_added);
+        let (count, all_added) = (log.live_count_until(log.log_end()).unwrap_or_default(), log.counters().entries_added);
         let (end, durable) = (log.log_end().0, log.durable().0);
-        put(text, format_args!("topic_{name}:records={count},added={added},log_end={end},durable={durable}"));
+        let (added, read) = (entry.traffic.added.total(), entry.traffic.read.total());
+        let (adding, reading) = (entry.traffic.added.rate(), entry.traffic.read.rate());
+        put(
+            text,
+            format_args!(
+                "topic_{name}:records={count},added={all_added},log_end={end},durable={durable},records_added={},bytes_added={},\
+                 records_read={},bytes_read={},records_added_per_sec={:.1},bytes_added_per_sec={:.1},\
+                 records_read_per_sec={:.1},bytes_read_per_sec={:.1}",
+                added.records,
+                added.bytes,
+                read.records,
+                read.bytes,
+                adding.records,
+                adding.bytes,
+                reading.records,
+                reading.bytes,
+            ),
+        );
     }
 }
 

@@ -150,8 +150,8 @@ fn latency_doctor(call: &mut Call<'_>) -> Answer<Done> {
     }
     let stats = &call.server.stats;
     for (what, latency) in [("append", &stats.append), ("sync", &stats.sync), ("command", &stats.command)] {
-        let (p50, p99) = (latency.percentile(50.0), latency.percentile(99.0));
-        text.push_str(&format!("{what}: half take at most {p50} us, 99% at most {p99} us.\n"));
+        let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|percent| latency.percentile(percent));
+        text.push_str(&format!("{what}: half take at most {p50} us, 99% at most {p99} us, 99.9% at most {p999} us.\n"));
     }
     call.reply().verbatim("txt", text.as_bytes());
     Ok(Done::Replied)

@@ -83,6 +83,7 @@ pub(super) fn xclaim(call: &mut Call<'_>) -> Answer<Done> {
     let mut rows = Rows::new(call.session.output.reply(), false);
     let claimed = group.shared.borrow_mut().claim(consumer, &ids, &how, &mut rows);
     let count = rows.count();
+    rows.note_read(&entry);
     claimed.map_err(|error| gone(call, error))?;
     call.reply().begin_array_at(from, count);
     group.owe(call, &entry, from)?;
@@ -116,6 +117,7 @@ pub(super) fn xautoclaim(call: &mut Call<'_>) -> Answer<Done> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let scanned = group.shared.borrow_mut().auto_claim(consumer, start, count, &how, &mut rows);
     let written = rows.count();
+    rows.note_read(&entry);
     let scanned = scanned.map_err(|error| gone(call, error))?;
     let reply = call.session.output.reply();
     reply.begin_array_at(from, written);

@@ -205,7 +205,7 @@ fn put_ends(reply: &mut Reply, entry: &Rc<Entry>, numbers: &Numbers) -> Answer<O
     for is_last in [false, true] {
         name(reply, if is_last { "last-entry" } else { "first-entry" });
         let told = match (numbers.first_id, is_last) {
-            (None, _) => reading::Told { count: 0, end },
+            (None, _) => reading::Told { end, ..reading::Told::default() },
             (Some(first), true) => reading::put_backward(reply, entry, first, parse::ID_MAX, 1)?,
             (Some(_), false) => reading::put_forward(reply, entry, entry.log().log_start(), parse::ID_MAX, 1)?,
         };

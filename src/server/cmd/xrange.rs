@@ -1,7 +1,7 @@
 //! Reading a stretch of a topic: XLEN, XRANGE, XREVRANGE.
 
 use super::{Done, parse};
-use crate::ids::{Offset, RecordId};
+use crate::ids::RecordId;
 use crate::server::dispatch::Call;
 use crate::server::reading;
 use crate::server::refusal::{Answer, Refusal, SYNTAX};
@@ -81,13 +81,14 @@ fn range(call: &mut Call<'_>, is_reverse: bool) -> Answer<Done> {
     let reply = call.session.output.reply();
     let at = reply.len();
     let told = if start > end {
-        reading::Told { count: 0, end: Offset::ZERO }
+        reading::Told::default()
     } else if is_reverse {
         reading::put_backward(reply, &entry, start, end, count)?
     } else {
         reading::put_forward(reply, &entry, reading::find(&entry, start)?, end, count)?
     };
     reply.begin_array_at(at, told.count);
+    entry.traffic.note_read(told.count, told.bytes);
     reading::hold(call.server, call.session, at, &[(entry, told.end)])?;
     Ok(Done::Replied)
 }

@@ -169,7 +169,7 @@ impl Waiting for Read {
                         let from = reading::find(&entry, first)?;
                         reading::put_forward(reply, &entry, from, parse::ID_MAX, self.count)?
                     }
-                    None => reading::Told { count: 0, end: Offset::ZERO },
+                    None => reading::Told::default(),
                 },
             };
             if told.count == 0 {
@@ -177,6 +177,7 @@ impl Waiting for Read {
                 continue;
             }
             reply.begin_array_at(entries_at, told.count);
+            entry.traffic.note_read(told.count, told.bytes);
             told_of.push((entry, told.end));
             count += 1;
         }

@@ -149,6 +149,8 @@ pub(super) struct Rows<'a> {
     reply: &'a mut Reply,
     at: usize,
     count: usize,
+    /// How many of them are whole records, and the bytes in those.
+    records: (usize, u64),
     /// What was known before stands in each row.
     has_before: bool,
 }
@@ -156,26 +158,33 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     pub(super) fn new(reply: &'a mut Reply, has_before: bool) -> Rows<'a> {
         let at = reply.len();
-        Rows { reply, at, count: 0, has_before }
+        Rows { reply, at, count: 0, records: (0, 0), has_before }
     }
 
     /// How many were written.
     pub(super) fn count(&self) -> usize {
         self.count
     }
+
+    /// Counts what was written as read.
+    pub(super) fn note_read(&self, entry: &Entry) {
+        entry.traffic.note_read(self.records.0, self.records.1);
+    }
 }
 
 impl Handout for Rows<'_> {
     fn put(&mut self, record: &Record<'_>, before: Before) {
         self.count += 1;
-        if self.has_before {
+        let bytes = if self.has_before {
             self.reply.array(4);
-            reading::put_row(self.reply, record);
+            let bytes = reading::put_row(self.reply, record);
             self.reply.unsigned(before.idle_ms);
             self.reply.unsigned(u64::from(before.deliveries));
+            bytes
         } else {
-            reading::put_entry(self.reply, record);
-        }
+            reading::put_entry(self.reply, record)
+        };
+        self.records = (self.records.0 + 1, self.records.1 + bytes);
     }
 
     fn put_id(&mut self, id: RecordId) {
@@ -192,7 +201,7 @@ impl Handout for Rows<'_> {
 
     fn forget(&mut self) {
         self.reply.truncate(self.at);
-        self.count = 0;
+        (self.count, self.records) = (0, (0, 0));
     }
 }
 
@@ -219,6 +228,7 @@ impl ReadGroup {
             read.map_err(|error| groups::gone_or(error, || self.no_group(key)))?;
         }
         let count = rows.count;
+        rows.note_read(&entry);
         self.note_membership(&mut session.memberships, &entry, &group);
         self.note(server, &entry, &group, before, count)?;
         Ok(count)

@@ -198,6 +198,8 @@ impl Client {
             match self.stream.read(&mut more) {
                 Ok(0) => return None,
                 Ok(n) => self.buffer.extend_from_slice(&more[..n]),
+                // It was stopped, and goes on.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("no reply: {error}"),
             }
@@ -222,6 +224,8 @@ impl Client {
                     return None;
                 }
                 Ok(n) => self.buffer.extend_from_slice(&more[..n]),
+                // It was stopped, and goes on.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("no reply: {error}"),
             }
