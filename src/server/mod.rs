@@ -48,6 +48,7 @@ mod dispatch;
 mod expiry;
 mod groups;
 mod hub;
+mod limits;
 mod listen;
 mod names;
 mod options;

@@ -28,6 +28,7 @@ fn every_verb_that_prints_data_has_json() {
     store.ok(&["consume", "t", "-g", "done", "--consumer", "me", "--drain"]);
     assert_eq!(store.run(&["consume", "t", "-g", "dies", "--drain", "--exec", "sh", "-c", "exit 65"]).code(), 1);
     store.ok(&["dlq", "retry", "t", "-g", "dies", "0"]);
+    store.ok(&["limit", "set", "topic:t", "1000/s", "10MB/s"]);
     let verbs = verbs(&[]);
     assert!(verbs.len() > 10, "{verbs:?}");
     for verb in verbs {
@@ -44,6 +45,8 @@ fn every_verb_that_prints_data_has_json() {
             "inspect groups" => &[],
             "generate" | "generate man" | "generate completions" | "generate systemd" | "serve" => continue,
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],
+            "limit set" | "limit clear" => continue,
+            "limit list" | "inspect limits" => &[],
             "topic list" | "verify" | "inspect" | "inspect topics" | "inspect cursors" => &[],
             other => panic!("say here how to call `drave {other}`"),
         };

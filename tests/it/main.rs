@@ -13,6 +13,7 @@ mod inspect;
 mod json;
 mod kill;
 mod life;
+mod limits;
 mod mend;
 mod pipelines;
 mod publish;

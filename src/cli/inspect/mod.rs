@@ -3,6 +3,7 @@
 
 mod files;
 mod groups;
+mod limits;
 mod topics;
 
 use std::ffi::OsString;
@@ -52,6 +53,7 @@ enum What {
     Groups(Groups),
     Group(Group),
     Pending(Pending),
+    Limits(Limits),
 }
 
 /// All topics
@@ -157,6 +159,14 @@ struct Pending {
     group: GroupName,
 }
 
+/// Rate limits, and what they did
+///
+/// Columns: limit, counts (records or bytes), rate, burst, factor_percent (of the rate that holds now, if the limit is adaptive), allowed (records
+/// or bytes), denied (those that were refused), waited (how often somebody waited), waited_ms (for how long, in all). They count since the limit
+/// was first used.
+#[derive(ClapArgs, Debug)]
+struct Limits {}
+
 const EXAMPLES: &str = "\
 Examples:
   drave inspect                           the store
@@ -199,6 +209,7 @@ fn look(args: &Args, context: &Context) -> Result {
         Some(What::Groups(of)) => groups::all(of.topic.as_ref(), of.fail_above, args.json, context),
         Some(What::Group(of)) => groups::one(&of.topic, &of.group, args.json, context),
         Some(What::Pending(of)) => groups::pending(&of.topic, &of.group, args.json, context),
+        Some(What::Limits(_)) => limits::all(args.json, context),
         Some(What::Segments(of)) => files::segments(&of.topic, args.json, context),
         Some(What::Frames(of)) => files::frames(of, args.json, context),
     }

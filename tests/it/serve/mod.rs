@@ -11,7 +11,7 @@ mod groups_together;
 mod groups_told;
 mod keys;
 mod pubsub;
-mod rig;
+pub(crate) mod rig;
 mod server;
 mod streams;
 mod transactions;
