@@ -40,7 +40,7 @@ fn count(engine: &drave::engine::Embedded, by_record: bool) -> u64 {
             }
             Next::Records { records, .. } => count += u64::from(records.len()),
             Next::Gap { gap, .. } => panic!("{gap:?}"),
-            Next::CaughtUp | Next::End => return count,
+            Next::CaughtUp | Next::Limited(_) | Next::End => return count,
         }
     }
 }

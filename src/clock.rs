@@ -23,6 +23,18 @@ impl Clock {
         Clock(Some(hand))
     }
 
+    /// Nanoseconds since the machine booted, with the time that it slept: never set back, and the same for all processes.
+    #[must_use]
+    pub fn since_boot_ns(&self) -> u64 {
+        match &self.0 {
+            Some(hand) => hand.load(Ordering::Relaxed).saturating_mul(1_000_000),
+            None => {
+                let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+                (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
+            }
+        }
+    }
+
     /// Now. A clock set before 1970 reads as 0.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the door")]

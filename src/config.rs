@@ -6,8 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::ids::TimestampMs;
-use crate::units;
+use crate::ids::{TimestampMs, TopicName};
+use crate::units::{self, Counted, Rate};
 
 /// What must have happened before a record counts as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +102,130 @@ pub struct TopicSettings {
     pub record_bytes_max: u64,
     /// When a running server deletes the topic, in ms since 1970.
     pub expire_at: Option<TimestampMs>,
+    /// How much may be published.
+    pub limit: LimitSettings,
+}
+
+/// How fast something may go. The default is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// Records.
+    pub rate: Option<Rate>,
+    /// Bytes of records, as they are stored without compression.
+    pub rate_bytes: Option<Rate>,
+    /// So many records at once; `None` = a second's worth.
+    pub burst: Option<u64>,
+    /// So many bytes at once; `None` = a second's worth.
+    pub burst_bytes: Option<u64>,
+    /// What makes the limit tighter while the load is high.
+    pub adaptive: Adaptive,
+}
+
+impl LimitSettings {
+    /// Whether it limits anything.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        self.rate.is_some() || self.rate_bytes.is_some()
+    }
+}
+
+/// What a limit is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitOf {
+    /// Everything that is published to the store.
+    Global,
+    /// What is published to one topic.
+    Topic(TopicName),
+    /// What is read under a name: a group's, or the one of `tail --as`. Without one: what is read by all who have none.
+    Reader(Box<[u8]>),
+}
+
+impl LimitOf {
+    /// Reads `global`, `topic:NAME` or `reader:NAME`.
+    pub fn parse(text: &[u8]) -> Result<LimitOf, String> {
+        if text == b"global" {
+            return Ok(LimitOf::Global);
+        }
+        let too_long = |what| format!("a {what}'s name has 1 to {} bytes", TopicName::BYTES_MAX);
+        if let Some(name) = text.strip_prefix(b"topic:") {
+            return TopicName::new(name).map(LimitOf::Topic).ok_or_else(|| too_long("topic"));
+        }
+        match text.strip_prefix(b"reader:") {
+            Some(name) if name.len() <= TopicName::BYTES_MAX => Ok(LimitOf::Reader(name.into())),
+            Some(_) => Err(too_long("reader")),
+            None => Err("a limit is for global, topic:NAME or reader:NAME".to_owned()),
+        }
+    }
+
+    /// As it is written, byte for byte.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            LimitOf::Global => b"global".to_vec(),
+            LimitOf::Topic(name) => [b"topic:", name.as_bytes()].concat(),
+            LimitOf::Reader(name) => [b"reader:", &name[..]].concat(),
+        }
+    }
+}
+
+impl fmt::Display for LimitOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
+    }
+}
+
+/// The load that a limit is to keep below its target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Adaptive {
+    /// The limit stays as it is set.
+    #[default]
+    Off,
+    /// The slowest one of a hundred appends, without their syncs.
+    Append(Duration),
+    /// The slowest one of a hundred syncs.
+    Sync(Duration),
+    /// How many records the slowest group is behind.
+    LagRecords(u64),
+    /// How old the first record is that the slowest group has not settled.
+    LagTime(Duration),
+}
+
+/// What `adaptive=on` stands for: a healthy disk syncs in a few ms.
+const ADAPTIVE_ON: Adaptive = Adaptive::Sync(Duration::from_millis(100));
+
+impl fmt::Display for Adaptive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Adaptive::Off => f.write_str("off"),
+            Adaptive::Append(time) => write!(f, "append:{}", units::format_duration(*time)),
+            Adaptive::Sync(time) => write!(f, "sync:{}", units::format_duration(*time)),
+            Adaptive::LagRecords(count) => write!(f, "lag:{count}"),
+            Adaptive::LagTime(time) => write!(f, "lag:{}", units::format_duration(*time)),
+        }
+    }
+}
+
+impl FromStr for Adaptive {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Adaptive, String> {
+        let time = |text: &str| match units::parse_duration(text)? {
+            Duration::ZERO => Err("a target of nothing is never reached".to_owned()),
+            time => Ok(time),
+        };
+        match text.split_once(':') {
+            None if text == "off" => Ok(Adaptive::Off),
+            None if text == "on" => Ok(ADAPTIVE_ON),
+            Some(("append", target)) => time(target).map(Adaptive::Append),
+            Some(("sync", target)) => time(target).map(Adaptive::Sync),
+            Some(("lag", target)) => match target.parse() {
+                Ok(0) => Err("a target of nothing is never reached".to_owned()),
+                Ok(count) => Ok(Adaptive::LagRecords(count)),
+                Err(_) => time(target).map(Adaptive::LagTime),
+            },
+            _ => Err(format!("'{text}' is none of off, on, append:DURATION, sync:DURATION, lag:RECORDS, lag:DURATION")),
+        }
+    }
 }
 
 /// The largest record there can be: 512 MiB.
@@ -121,6 +245,7 @@ impl Default for TopicSettings {
             compression: Compression::None,
             record_bytes_max: RECORD_BYTES_LIMIT,
             expire_at: None,
+            limit: LimitSettings::default(),
         }
     }
 }
@@ -206,7 +331,70 @@ pub const SETTINGS: &[Setting] = &[
                 .map_err(|_| format!("'{v}' is not a time: none, or ms since 1970")),
         },
     },
+    Setting {
+        name: "rate",
+        values: "none, as 1000/s (/m /h)",
+        help: "records that may be published",
+        read: |s| s.limit.rate.map_or_else(none, |rate| rate.to_string()),
+        write: |s, v| rate_of(v, Counted::Records).map(|rate| s.limit.rate = rate),
+    },
+    Setting {
+        name: "rate-bytes",
+        values: "none, as 10MB/s (/m /h)",
+        help: "bytes that may be published",
+        read: |s| s.limit.rate_bytes.map_or_else(none, Rate::format_bytes),
+        write: |s, v| rate_of(v, Counted::Bytes).map(|rate| s.limit.rate_bytes = rate),
+    },
+    Setting {
+        name: "burst",
+        values: "none, number of records",
+        help: "of rate, so many at once; none = a second's worth",
+        read: |s| s.limit.burst.map_or_else(none, |burst| burst.to_string()),
+        write: |s, v| {
+            let count = |v: &str| v.parse().map_err(|_| format!("'{v}' is not a number of records"));
+            burst_of(v, count).map(|burst| s.limit.burst = burst)
+        },
+    },
+    Setting {
+        name: "burst-bytes",
+        values: "none, size",
+        help: "of rate-bytes, so many at once; none = a second's worth",
+        read: |s| s.limit.burst_bytes.map_or_else(none, units::format_size),
+        write: |s, v| burst_of(v, units::parse_size).map(|burst| s.limit.burst_bytes = burst),
+    },
+    Setting {
+        name: "adaptive",
+        values: "off, on, see limit set",
+        help: "lowers both rates, to half at most, while the load is high",
+        read: |s| s.limit.adaptive.to_string(),
+        write: |s, v| v.parse().map(|v| s.limit.adaptive = v),
+    },
 ];
+
+/// Those of the settings that are a limit.
+pub const LIMIT_SETTINGS: [&str; 5] = ["rate", "rate-bytes", "burst", "burst-bytes", "adaptive"];
+
+fn none() -> String {
+    "none".to_owned()
+}
+
+fn rate_of(text: &str, counted: Counted) -> Result<Option<Rate>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match (Rate::parse(text)?, counted) {
+        ((rate, of), wanted) if of == wanted => Ok(Some(rate)),
+        (_, Counted::Records) => Err(format!("'{text}' is a rate of bytes, that is rate-bytes")),
+        (_, Counted::Bytes) => Err(format!("'{text}' is a rate of records, that is rate; bytes have a unit, as 1000B/s")),
+    }
+}
+
+fn burst_of(text: &str, parse: impl Fn(&str) -> Result<u64, String>) -> Result<Option<u64>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    bounded(parse(text)?, 1..=units::RATE_COUNT_MAX, "1 to 10^15").map(Some)
+}
 
 fn bounded<T: PartialOrd>(value: T, range: std::ops::RangeInclusive<T>, words: &str) -> Result<T, String> {
     if range.contains(&value) { Ok(value) } else { Err(format!("must be {words}")) }
@@ -294,9 +482,38 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_written_as_they_are_read() {
+        let mut overrides = Overrides::default();
+        let all = [("rate", "1/h"), ("rate-bytes", "10MB/s"), ("burst", "1000000000000"), ("burst-bytes", "64KiB")];
+        all.iter().for_each(|(name, value)| overrides.set(name, value).expect("legal"));
+        assert_eq!(overrides.iter().count(), 4);
+        all.iter().for_each(|(name, value)| assert!(overrides.iter().any(|row| row == (*name, *value)), "{name}"));
+        for (typed, written) in
+            [("on", "sync:100ms"), ("append:20ms", "append:20ms"), ("lag:5000", "lag:5000"), ("lag:30s", "lag:30s")]
+        {
+            overrides.set("adaptive", typed).expect("legal");
+            assert!(overrides.iter().any(|row| row == ("adaptive", written)), "{typed}");
+        }
+    }
+
+    #[test]
     fn bad_values_are_refused_and_an_empty_one_forgets() {
         let mut overrides = Overrides::default();
-        for (name, value) in [("durability", "fsync"), ("segment-bytes", "1"), ("colour", "red"), ("compression", "zstd:20")] {
+        for (name, value) in [
+            ("durability", "fsync"),
+            ("segment-bytes", "1"),
+            ("colour", "red"),
+            ("compression", "zstd:20"),
+            ("rate", "0/s"),
+            ("rate", "-5/s"),
+            ("rate", "1MB/s"),
+            ("rate-bytes", "5/s"),
+            ("burst", "0"),
+            ("burst", "1MB"),
+            ("adaptive", "maybe"),
+            ("adaptive", "lag:0"),
+            ("adaptive", "sync:0s"),
+        ] {
             assert!(overrides.set(name, value).is_err(), "{name}={value}");
         }
         overrides.set("compression", "zstd").expect("legal");

@@ -137,6 +137,13 @@ pub enum Error {
         /// The topic's level.
         level: Durability,
     },
+    /// Faster than a rate limit allows; nothing was done.
+    Limited {
+        /// Which limit, as `topic:orders`.
+        limit: String,
+        /// When to come again.
+        again_in: Duration,
+    },
     /// A setting was refused.
     SettingRefused {
         /// Why.
@@ -221,6 +228,9 @@ impl fmt::Display for Error {
                 "the topic's durability is {level}, a publish may only raise it, not lower it to {asked}; \
                  make topics for {asked} with: drave topic create TOPIC durability={asked}"
             ),
+            Error::Limited { limit, again_in } => {
+                write!(f, "over the rate limit of {limit}; try again in {} ms", ms_rounded_up(*again_in))
+            }
             Error::Unsupported { what } => f.write_str(what),
             Error::Stopped => f.write_str("stopped"),
             Error::TimedOut => f.write_str("the time limit ran out"),
@@ -235,6 +245,11 @@ impl std::error::Error for Error {
             _ => None,
         }
     }
+}
+
+/// Milliseconds in which it is over.
+pub(crate) fn ms_rounded_up(time: Duration) -> u128 {
+    time.as_nanos().div_ceil(1_000_000)
 }
 
 /// A path for a message: nothing in it can drive a terminal.

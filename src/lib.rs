@@ -9,7 +9,7 @@
 //!  =======================================================================================
 //!    lib   server/              the Redis protocol: sessions, one file for each family of commands
 //!          engine/              trait Engine: what the commands talk to; the embedded log
-//!          broker/              publish and read, across topics; groups
+//!          broker/              publish and read, across topics; groups; rate limits
 //!          store/               the directory: many topics, settings, cursors
 //!          log/                 one topic's log: append, sync, read, recover, repair
 //!          disk/  |  codec/     syscalls, maps, shared pages, locks  |  bytes: frame, record
@@ -31,6 +31,9 @@
 //! of the same kind) up to its end, has the pure rules in `broker/group` decide, appends their events at the offset it has
 //! read to, or, if somebody was faster, begins again; then reads the records that were delivered.
 //!
+//! **Rate limits** are passed before an append and before records are handed out (`broker/gate.rs`): all processes count in one
+//! mapped file (`store/limit_table.rs`), by the pure rules in `broker/limits`.
+//!
 //! **A client's command**: `server/connection` reads all that is there, `server/dispatch` finds the command, `server/cmd` does it
 //! against `store`, `log` and [`broker::SharedGroup`]; records of all clients that were ready become one frame, and replies wait
 //! in order until what they say is durable. One thread executes, others sync.
@@ -43,7 +46,7 @@
 //! **Deliberately absent.** `log` knows no topic names; `codec` knows no files; nothing below the
 //! binary reads the environment; there is no global state but the signal handler for cut maps
 //! (`disk/sigbus.rs`). No consensus and no gossip of our own: beyond one machine topics live on an
-//! existing engine behind [`engine::Engine`]. Retention, compaction, snapshots and limits come in rooms
+//! existing engine behind [`engine::Engine`]. Retention, compaction and snapshots come in rooms
 //! of their own.
 
 pub mod broker;

@@ -1,5 +1,6 @@
 //! Sizes, durations and rates as people write them: `256MiB`, `1d12h`, `100/s`.
 
+use std::fmt;
 use std::time::Duration;
 
 const SIZE_UNITS: [(&str, u64); 10] = [
@@ -94,6 +95,69 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
     if number == 0 { Err(format!("'{text}' is no rate: nothing would ever be done")) } else { Ok(number as f64 / seconds) }
 }
 
+/// So many records, or bytes, in a second, a minute or an hour. Kept as it was written: a rate is whole numbers, and no
+/// fraction is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u64,
+    /// In so many seconds: 1, 60 or 3600.
+    pub seconds: u64,
+}
+
+/// Nothing is faster than this, and sums of it stay far from overflow.
+pub const RATE_COUNT_MAX: u64 = 1_000_000_000_000_000;
+
+const RATE_PERIODS: [(&str, u64); 3] = [("s", 1), ("m", 60), ("h", 3600)];
+
+/// What a rate counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Records.
+    Records,
+    /// Bytes.
+    Bytes,
+}
+
+impl Rate {
+    /// Reads `1000/s`, `100/m`, `10/h`: records; or `10MB/s`, `64KiB/m`, `1000B/s`: bytes.
+    pub fn parse(text: &str) -> Result<(Rate, Counted), String> {
+        let wrong = || format!("'{text}' is not a rate: write it as 1000/s or 100/m for records, 10MB/s for bytes");
+        let (amount, period) = text.rsplit_once('/').ok_or_else(wrong)?;
+        let (_, seconds) = RATE_PERIODS.iter().find(|(name, _)| *name == period).ok_or_else(wrong)?;
+        let (digits, unit) = split_number(amount);
+        let (count, counted) = match unit {
+            "" => (digits.parse().map_err(|_| wrong())?, Counted::Records),
+            _ => (parse_size(amount).map_err(|_| wrong())?, Counted::Bytes),
+        };
+        match count {
+            0 => Err(format!("'{text}' is no rate: nothing would ever be done")),
+            1..=RATE_COUNT_MAX => Ok((Rate { count, seconds: *seconds }, counted)),
+            _ => Err(format!("'{text}' is more than a rate can be, which is 10^15")),
+        }
+    }
+
+    /// Writes a rate of bytes: `10MB/s`.
+    #[must_use]
+    pub fn format_bytes(self) -> String {
+        let size = format_size(self.count);
+        // With a unit, so that it is not read as a rate of records.
+        let unit = if size.bytes().all(|byte| byte.is_ascii_digit()) { "B" } else { "" };
+        format!("{size}{unit}/{}", self.period())
+    }
+
+    fn period(self) -> &'static str {
+        RATE_PERIODS.iter().find(|(_, seconds)| *seconds == self.seconds).map_or("s", |(name, _)| name)
+    }
+}
+
+/// A rate of records: `1000/s`.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, self.period())
+    }
+}
+
 fn split_number(text: &str) -> (&str, &str) {
     text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
 }
@@ -122,6 +186,38 @@ mod tests {
         assert_eq!(parse_rate("1800/h"), Ok(0.5));
         for bad in ["", "10", "/s", "0/s", "-1/s", "1/d", "1.5/s", "10 /s", "10/sec"] {
             assert!(parse_rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_of_limits_count_records_or_bytes_exactly() {
+        let rate = |text| Rate::parse(text).expect("legal");
+        assert_eq!(rate("1000/s"), (Rate { count: 1000, seconds: 1 }, Counted::Records));
+        assert_eq!(rate("1/h"), (Rate { count: 1, seconds: 3600 }, Counted::Records));
+        assert_eq!(rate("10MB/s"), (Rate { count: 10_000_000, seconds: 1 }, Counted::Bytes));
+        assert_eq!(rate("1KiB/m"), (Rate { count: 1024, seconds: 60 }, Counted::Bytes));
+        for text in ["1000/s", "7/m", "1/h", "1000000000000/s"] {
+            assert_eq!(rate(text).0.to_string(), text);
+        }
+        for text in ["10MB/s", "1KiB/m", "1001B/h"] {
+            assert_eq!(rate(text).0.format_bytes(), text);
+        }
+        for bad in [
+            "",
+            "/s",
+            "1000",
+            "0/s",
+            "0MB/s",
+            "-1/s",
+            "1/d",
+            "1.5/s",
+            "1 /s",
+            "1/1s",
+            "1e3/s",
+            "9999999999999999/s",
+            "99999TiB/s",
+        ] {
+            assert!(Rate::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 use std::path::Path;
+use std::time::Duration;
 
 use drave::clock::Clock;
 use drave::config::Overrides;
@@ -29,7 +30,7 @@ pub(crate) fn topic() -> TopicName {
 
 /// At the topic's own level.
 pub(crate) fn options() -> PublishOptions {
-    PublishOptions { durability: None, create: false, job: Job::new() }
+    PublishOptions { durability: None, create: false, limit_wait: Duration::ZERO, job: Job::new() }
 }
 
 /// A directory on the disk that holds the build, not on a tmpfs.

@@ -162,7 +162,8 @@ impl GroupSettler<'_> {
             }
         };
         pushed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
-        let level = Level { durability: Some(Durability::Sync), create: true };
+        // What a group gives up is not held up by limits.
+        let level = Level { durability: Some(Durability::Sync), create: true, limit_wait: None };
         let mut publisher = TopicPublisher::open(self.group.store, self.flusher, name, level, self.group.job.clone())?;
         publisher.publish(&batch.batch(), None)?;
         publisher.settle()

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::{Amount, Gate, Stretch};
 use crate::codec::{Records, RecordsMark};
 use crate::error::{Error, Result};
 use crate::ids::{Offset, Place, RecordId, TopicName};
@@ -27,6 +28,19 @@ pub struct TopicFeed<'s> {
     waker: Arc<FeedWaker>,
     /// The bell's word, read before any lane was looked at.
     rung: u32,
+    /// Under which name is read, and what holds it up.
+    reader: Option<Reader>,
+}
+
+/// A name that is read under.
+#[derive(Debug)]
+struct Reader {
+    name: Box<[u8]>,
+    /// In which generation of the settings the gate was made.
+    generation: Option<u64>,
+    gate: Gate,
+    /// For how long it was told to wait since it last got records.
+    waits: Duration,
 }
 
 /// One topic of a feed.
@@ -71,6 +85,8 @@ pub enum Fed<'a> {
         /// Which offsets, and why.
         gap: FeedGap,
     },
+    /// Not before so much time is over: a rate limit.
+    Limited(Duration),
     /// Nothing now.
     CaughtUp,
     /// Nothing any more.
@@ -99,7 +115,7 @@ impl<'s> TopicFeed<'s> {
     pub fn open(store: &'s Store, names: &[TopicName], job: Job) -> Result<TopicFeed<'s>> {
         let lanes: Vec<Lane> = names.iter().map(|name| Lane::open(store, name, &job)).collect::<Result<_>>()?;
         let waker = Arc::new(FeedWaker { rung: AtomicBool::new(false), logs: Mutex::default(), bell: Arc::clone(store.bell()) });
-        let feed = TopicFeed { store, job, lanes, waker, rung: 0 };
+        let feed = TopicFeed { store, job, lanes, waker, rung: 0, reader: None };
         feed.tell_waker();
         Ok(feed)
     }
@@ -107,6 +123,23 @@ impl<'s> TopicFeed<'s> {
     fn tell_waker(&self) {
         let logs = self.lanes.iter().map(|lane| Arc::clone(lane.topic.log())).collect();
         *self.waker.logs.lock().unwrap_or_else(PoisonError::into_inner) = logs;
+    }
+
+    /// From now on what is read counts against the limit of this name; of none, if it is empty, against that of all who
+    /// have none.
+    pub fn limit_as(&mut self, name: &[u8]) {
+        self.reader = Some(Reader { name: name.into(), generation: None, gate: Gate::free(), waits: Duration::ZERO });
+    }
+
+    /// How much may be read now.
+    fn stretch(&mut self) -> Result<Option<Stretch>> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        // A change of a reader's limit is told through every topic.
+        let generation = Some(self.lanes[0].topic.log().settings_generation());
+        if reader.generation != generation {
+            (reader.gate, reader.generation) = (Gate::to_read(self.store, &reader.name)?, generation);
+        }
+        if reader.gate.is_free() { Ok(None) } else { reader.gate.stretch(self.store).map(Some) }
     }
 
     /// First offset kept, and first that may not be read; and the epoch of the latter.
@@ -187,7 +220,17 @@ impl<'s> TopicFeed<'s> {
         }
         match best {
             Some((_, topic)) => {
-                let records = self.lanes[topic].take(bound)?;
+                let stretch = self.stretch()?;
+                if let (Some(stretch), Some(reader)) = (&stretch, &mut self.reader)
+                    && !stretch.wait.is_zero()
+                {
+                    reader.waits = reader.waits.max(stretch.wait);
+                    return Ok(Fed::Limited(stretch.wait));
+                }
+                let (records, amount) = self.lanes[topic].take(bound, stretch)?;
+                if let Some(reader) = self.reader.as_mut().filter(|_| stretch.is_some()) {
+                    reader.gate.charge(amount, std::mem::take(&mut reader.waits));
+                }
                 Ok(Fed::Records { topic, records })
             }
             None if ended => Ok(Fed::End),
@@ -344,8 +387,8 @@ impl Lane {
         if log.is_gone()? { Ok(Loaded::Gone) } else { Ok(Loaded::Dry { for_ever: false }) }
     }
 
-    /// Hands out held records: those that come before `bound`, another lane's next record.
-    fn take(&mut self, bound: Option<(RecordId, usize)>) -> Result<Records<'_>> {
+    /// Hands out held records: those that come before `bound`, another lane's next record, and no more than `stretch`.
+    fn take(&mut self, bound: Option<(RecordId, usize)>, stretch: Option<Stretch>) -> Result<(Records<'_>, Amount)> {
         let held = self.held.take().expect("the caller loaded it");
         let changed = || Error::Damaged {
             path: PathBuf::new(),
@@ -356,9 +399,13 @@ impl Lane {
         let frame = self.reader.again(held.position, held.length).ok_or_else(changed)?;
         let body = frame.body_again(&self.scratch);
         let mut records = Records::resume(body, &held.left);
-        if let Some((id, _)) = bound
-            && let Some((cut, next_id)) = first_at_or_above(&records, id)
-        {
+        let mut cut = bound.and_then(|(id, _)| first_at_or_above(&records, id));
+        let mut amount = Amount::default();
+        if let Some(stretch) = stretch {
+            let until = cut.map_or(records.end_offset(), |(offset, _)| offset);
+            cut = measure(&records, until, stretch, &mut amount).or(cut);
+        }
+        if let Some((cut, next_id)) = cut {
             let mut after = records.clone();
             after.narrow(cut, Offset(u64::MAX)).map_err(|_| changed())?;
             records.narrow(Offset::ZERO, cut).map_err(|_| changed())?;
@@ -367,7 +414,7 @@ impl Lane {
         self.held = rest;
         // Of the epoch in which they were read: later ones took nothing from them.
         self.place = self.reader.place_at(records.end_offset());
-        Ok(records)
+        Ok((records, amount))
     }
 }
 
@@ -384,6 +431,19 @@ fn hold(
         None => Ok(None),
         Some(first) => Ok(Some((first.map_err(words)?.id, records.mark(body)))),
     }
+}
+
+/// Adds up the records before `until` that fit `stretch`, the first one in any case; the first one that does not fit.
+fn measure(records: &Records<'_>, until: Offset, stretch: Stretch, amount: &mut Amount) -> Option<(Offset, RecordId)> {
+    for record in records.clone().flatten().take_while(|record| record.offset < until) {
+        let bytes = record.bytes();
+        if amount.records > 0 && (amount.records >= stretch.records || amount.bytes + bytes > stretch.bytes) {
+            return Some((record.offset, record.id));
+        }
+        amount.records += 1;
+        amount.bytes += bytes;
+    }
+    None
 }
 
 /// Offset and ID of the first record that does not come before `id`.

@@ -1,15 +1,17 @@
 //! The one API for what happens to records: publishing and reading, across topics.
 //!
 //! A publish passes its gates in order (settings, size, level), is packed before any lock is taken,
-//! appended, and made durable as its level asks. A feed merges the logs of several topics.
+//! let through by the rate limits, appended, and made durable as its level asks. A feed merges the logs of several topics.
 
 mod bury;
 mod consume;
 pub mod dead_letters;
 mod feed;
 mod flusher;
+mod gate;
 pub mod group;
 mod journal;
+pub mod limits;
 mod members;
 mod publish;
 mod shared;
@@ -17,8 +19,9 @@ mod shared;
 pub use consume::{GroupMember, GroupSettler, Handed, Joining, OpenGroup, create_group};
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
+pub use gate::{Amount, Gate, Lag, Stretch, Work};
 pub use journal::{Journal, mend_group, verify_group};
-pub use publish::{Level, TopicPublisher};
+pub use publish::{Level, TopicPublisher, slowest_group};
 pub use shared::{Asked, Before, Claiming, Handout, Numbers, Scanned, SharedGroup, Start, Told, Want};
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Flusher;
+use super::{Amount, Flusher, Gate, Lag, OpenGroup, Work};
 use crate::codec::Batch;
 use crate::codec::frame::Packed;
-use crate::config::{Durability, TopicSettings};
+use crate::config::{Durability, LimitSettings, TopicSettings};
 use crate::error::{Error, Result};
 use crate::ids::{Incarnation, Offset, Place, TopicName};
 use crate::job::Job;
 use crate::log::{Appended, Mode};
-use crate::store::{Store, Topic};
+use crate::store::{Counts, Store, Topic};
 
 /// A topic can be deleted under a publisher, and the next one too; at some point it is a fight.
 const REOPEN_MAX: usize = 16;
@@ -27,6 +27,8 @@ pub struct Level {
     pub durability: Option<Durability>,
     /// Whether a missing topic is made.
     pub create: bool,
+    /// How long each batch may wait for rate limits; `None` = they do not hold for it.
+    pub limit_wait: Option<Duration>,
 }
 
 /// Appends to a topic, reopening it when it is deleted meanwhile.
@@ -38,6 +40,8 @@ pub struct TopicPublisher<'s> {
     level: Level,
     job: Job,
     topic: Option<Arc<Topic>>,
+    /// What holds up publishing, and in which generation of the topic's settings.
+    gate: (Option<u64>, Gate),
     /// The life of the topic that was published to last.
     life: Option<Incarnation>,
     /// What is written by this publisher, and has to be durable.
@@ -60,6 +64,7 @@ impl<'s> TopicPublisher<'s> {
             level,
             job,
             topic: None,
+            gate: (None, Gate::free()),
             life: None,
             owed: None,
             has_lost: false,
@@ -91,6 +96,7 @@ impl<'s> TopicPublisher<'s> {
             (self.life, self.owed, self.has_lost) = (life, None, false);
         }
         self.topic = Some(topic);
+        self.gate = (None, Gate::free());
     }
 
     fn level_of(&self, settings: &TopicSettings) -> Result<Durability> {
@@ -125,7 +131,12 @@ impl<'s> TopicPublisher<'s> {
         }
         let packed = Packed::records(batch, settings.compression);
         let mut packed = packed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
+        self.pass(topic, &settings, batch)?;
+        let began = self.gate.1.notes(Work::Append).then(Instant::now);
         let appended = topic.log().append(&mut packed, batch.ids, expect, &self.job)?;
+        if let Some(began) = began {
+            self.gate.1.note(Work::Append, began.elapsed());
+        }
         self.reached = level;
         if let Some(owed) = self.owed
             && owed.epoch != appended.epoch
@@ -142,10 +153,62 @@ impl<'s> TopicPublisher<'s> {
         Ok((appended, level))
     }
 
+    /// Waits, or not, until the rate limits let the batch through.
+    fn pass(&mut self, topic: &Arc<Topic>, settings: &TopicSettings, batch: &Batch<'_>) -> Result<()> {
+        let Some(mut patience) = self.level.limit_wait else { return Ok(()) };
+        self.renew_gate(topic, &settings.limit)?;
+        let mut generation = self.gate.0;
+        if self.gate.1.is_free() {
+            return Ok(());
+        }
+        self.gate.1.adapt(|| slowest_group(self.store, topic))?;
+        let amount = Amount { records: u64::from(batch.count), bytes: batch.body_bytes() as u64 };
+        loop {
+            let began = Instant::now();
+            let is_changed = || Some(topic.log().settings_generation()) != generation;
+            let stop = || if is_changed() { Err(Error::Stopped) } else { self.job.check() };
+            // What is written already does not wait for the limit.
+            let sync = || order_sync(self.flusher, topic, self.owed, self.reached);
+            match self.gate.1.pass_slowly(self.store, amount, patience, sync, stop) {
+                Err(Error::Stopped) if is_changed() && !self.job.is_stopped() => {
+                    // The limits were changed meanwhile: they are passed anew, as they are now.
+                    patience = patience.saturating_sub(began.elapsed());
+                    let settings = topic.settings()?.0;
+                    self.renew_gate(topic, &settings.limit)?;
+                    generation = self.gate.0;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Takes up limits that were changed.
+    fn renew_gate(&mut self, topic: &Topic, settings: &LimitSettings) -> Result<()> {
+        let generation = Some(topic.log().settings_generation());
+        if self.gate.0 != generation {
+            self.gate = (generation, Gate::to_publish(self.store, topic.name(), settings)?);
+        }
+        Ok(())
+    }
+
+    /// The most that passes the limits at once; `None` = any.
+    pub fn batch_max(&mut self) -> Result<Option<Amount>> {
+        let topic = self.topic()?;
+        if self.gate.0 != Some(topic.log().settings_generation()) {
+            self.renew_gate(&topic, &topic.settings()?.0.limit)?;
+        }
+        let gate = &self.gate.1;
+        if gate.is_free() || self.level.limit_wait.is_none() {
+            return Ok(None);
+        }
+        let most = |counts| gate.burst(counts).unwrap_or(u64::MAX);
+        Ok(Some(Amount { records: most(Counts::Records), bytes: most(Counts::Bytes) }))
+    }
+
     /// Begins a sync of what is written, in the background.
     pub fn start_sync(&mut self) {
-        if let (Some(topic), Some(_), Durability::Sync) = (&self.topic, self.owed, self.reached) {
-            self.flusher.order(topic.log(), Instant::now());
+        if let Some(topic) = &self.topic {
+            order_sync(self.flusher, topic, self.owed, self.reached);
         }
     }
 
@@ -174,8 +237,10 @@ impl<'s> TopicPublisher<'s> {
             if std::mem::take(&mut self.has_lost) {
                 return Err(Error::Poisoned { path: topic.log().path().to_owned() });
             }
+            let began = Instant::now();
             match topic.log().sync_to(owed, job) {
                 Ok(()) => {
+                    self.gate.1.note(Work::Sync, began.elapsed());
                     self.owed = None;
                     return Ok(());
                 }
@@ -203,4 +268,23 @@ impl<'s> TopicPublisher<'s> {
         }
         Ok(())
     }
+}
+
+/// Has what is owed at `sync` synced in the background.
+fn order_sync(flusher: &Flusher, topic: &Topic, owed: Option<Place>, reached: Durability) {
+    if owed.is_some() && reached == Durability::Sync {
+        flusher.order(topic.log(), Instant::now());
+    }
+}
+
+/// How far the group of a topic is behind that is the furthest.
+pub fn slowest_group(store: &Store, topic: &Topic) -> Result<Lag> {
+    let mut slowest = Lag::default();
+    for name in store.list_groups(topic)? {
+        // One that was deleted since, or that does not open, holds nobody up.
+        let Ok(group) = OpenGroup::open(store, topic.name(), &name, Mode::Read, Job::new()) else { continue };
+        let (records, ms) = group.lag(store.clock().now())?;
+        slowest = Lag { records: slowest.records.max(records), ms: slowest.ms.max(ms) };
+    }
+    Ok(slowest)
 }

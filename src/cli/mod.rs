@@ -19,6 +19,7 @@ mod input;
 mod inspect;
 mod json;
 mod key_path;
+mod limit;
 mod metrics;
 mod ndjson;
 mod output;
@@ -144,6 +145,7 @@ enum Command {
     Group(group::Args),
     Dlq(dlq::Args),
     Topic(topic::Args),
+    Limit(limit::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
     Metrics(metrics::Args),
@@ -171,6 +173,7 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Group(args) => group::run(args, context),
         Command::Dlq(args) => dlq::run(args, context),
         Command::Topic(args) => topic::run(args, context),
+        Command::Limit(args) => limit::run(args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Metrics(args) => metrics::run(&args, context),

@@ -26,6 +26,9 @@ const BATCH_BYTES: usize = 1 << 20;
 /// How often at least a sync is begun of what has been published.
 const SYNC_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Who waits for a rate limit looks this often whether to stop.
+const LIMIT_SLICE: Duration = Duration::from_millis(50);
+
 /// Print the records of topics, from the start to the end
 ///
 /// The end is where the topics end when the command begins: what is published meanwhile is left out, see
@@ -164,6 +167,7 @@ impl<'a> Replay<'a> {
             feed.seek(index, from.min(ends[index])).in_topic(topic)?;
             feed.stop_at(index, Some(ends[index]));
         }
+        feed.limit_as(b"");
         // Records, not bytes: how many bytes they have is known when they have been read.
         job.expect_bytes(total);
         Ok(Replay { feed, topics, selection: Selection::default(), job, gaps: Gaps::default(), damaged: false })
@@ -211,6 +215,10 @@ impl<'a> Replay<'a> {
                     }
                     sink.flush()?;
                     self.damaged |= say_gap(&self.topics[topic], &gap);
+                }
+                Ok(Next::Limited(wait)) => {
+                    sink.flush()?;
+                    pause(None, None, self.job.at_most(wait.min(LIMIT_SLICE)))?;
                 }
                 Ok(Next::CaughtUp | Next::End) => break,
                 Err(error) => {
@@ -283,7 +291,7 @@ struct Into<'a> {
 
 impl<'a> Into<'a> {
     fn open(engine: &'a dyn Engine, topic: TopicName, job: &Job) -> Result<Into<'a>> {
-        let options = PublishOptions { durability: None, create: true, job: job.clone() };
+        let options = PublishOptions { durability: None, create: true, limit_wait: Duration::MAX, job: job.clone() };
         let publisher = engine.publisher(&topic, &options).in_topic(&topic)?;
         Ok(Into { publisher, topic, builder: BatchBuilder::new(), published: 0, last: None, synced_at: Instant::now() })
     }

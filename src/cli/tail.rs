@@ -115,8 +115,9 @@ fn tail(engine: &dyn Engine, topics: Vec<TopicName>, options: Options, output: O
     if options.follow {
         (0..topics.len()).for_each(|topic| feed.stop_at(topic, None));
     }
+    feed.limit_as(options.name.as_ref().map_or(b"", |name| name.as_bytes()));
     let mut tailing =
-        Tailing { feed, topics: &topics, selection, output, cursors, job, watch, gaps: Gaps::default(), damaged: false };
+        Tailing { feed, topics: &topics, selection, output, cursors, job, stop, watch, gaps: Gaps::default(), damaged: false };
     let read = tailing.read();
     let finished = tailing.finish();
     read.and(finished)?;
@@ -241,7 +242,7 @@ impl Start<'_> {
             let records = match feed.next()? {
                 Next::Records { records, .. } => records,
                 // Told when it is read for the user.
-                Next::Gap { .. } => continue,
+                Next::Gap { .. } | Next::Limited(_) => continue,
                 Next::CaughtUp | Next::End => return Ok((passing, None)),
             };
             if filter.is_open() && nth.is_none_or(|nth| passing + u64::from(records.len()) <= nth) {
@@ -313,6 +314,7 @@ struct Tailing<'a> {
     output: Output,
     cursors: Option<Cursors>,
     job: &'a Job,
+    stop: Option<&'a Stop>,
     watch: Option<Watch>,
     gaps: Gaps,
     damaged: bool,
@@ -337,11 +339,19 @@ impl Tailing<'_> {
                     self.output.flush()?;
                     self.damaged |= say_gap(&self.topics[topic], &gap);
                 }
+                Ok(Next::Limited(wait)) => self.hold(wait)?,
                 Ok(Next::CaughtUp) => self.wait()?,
                 Ok(Next::End) => return Ok(()),
                 Err(error) => return Err(error).in_topics(self.topics),
             }
         }
+    }
+
+    /// Waits for a rate limit.
+    fn hold(&mut self, wait: Duration) -> Result<()> {
+        self.output.flush()?;
+        self.save_if_due()?;
+        pause(Some(self.output.fd()), self.stop, self.job.at_most(wait.min(WAIT_MAX)))
     }
 
     fn wait(&mut self) -> Result<()> {

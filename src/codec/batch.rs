@@ -26,7 +26,7 @@
 use std::fmt;
 
 use super::varint;
-use crate::ids::RecordId;
+use crate::ids::{Offset, RecordId};
 
 pub(super) const NULL: u8 = 1;
 pub(super) const KEY: u8 = 2;
@@ -39,6 +39,9 @@ pub(super) const FLAGS_KNOWN: u8 = NULL | KEY | VALUE | HEADERS | LISTED | ID | 
 
 /// The most fields one record can have.
 pub const FIELDS_MAX: usize = 65_535;
+
+/// What lengths take beside what [`super::Record::bytes`] says, at most, where records are not huge.
+const TABLE_BYTES_MORE: u64 = 16;
 
 /// Name and value of one field.
 pub type FieldRef<'a> = (&'a [u8], &'a [u8]);
@@ -89,6 +92,37 @@ impl Batch<'_> {
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         varint::width(self.table.len() as u64) + self.table.len() + self.values.len()
+    }
+
+    /// Cuts it into batches of at most so many records and bytes, or of one record that has more, and hands them out in
+    /// order. For batches whose IDs are assigned.
+    pub fn cut<E: From<Malformed>>(
+        &self,
+        records_max: u64,
+        bytes_max: u64,
+        mut each: impl FnMut(&Batch<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let fits = u64::from(self.count) <= records_max && self.body_bytes() as u64 <= bytes_max;
+        if fits || self.count == 1 || self.ids != BatchIds::Auto {
+            return each(self);
+        }
+        let mut body = Vec::with_capacity(self.body_bytes());
+        self.put_front(&mut body);
+        body.extend_from_slice(self.values);
+        let records = super::Records::new(&body, Offset::ZERO, self.count, self.count, RecordId::ZERO, self.plain)?;
+        let mut piece = BatchBuilder::new();
+        for record in records {
+            let record = record?;
+            let fields: Vec<FieldRef<'_>> = record.fields().collect();
+            let is_full =
+                u64::from(piece.len()) >= records_max || piece.bytes() as u64 + record.bytes() + TABLE_BYTES_MORE > bytes_max;
+            if is_full && !piece.is_empty() {
+                each(&piece.batch())?;
+                piece.clear();
+            }
+            piece.push(&fields, record.null, None)?;
+        }
+        each(&piece.batch())
     }
 
     /// Appends what stands before the values in the body.

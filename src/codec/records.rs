@@ -69,6 +69,12 @@ impl<'a> Record<'a> {
         named + self.listed as usize
     }
 
+    /// About what it takes in a frame without compression, in bytes: what rate limits count.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.fields().map(|(name, value)| field_bytes(name, value)).sum()
+    }
+
     /// Whether the fields are key?, value?, headers, in this order.
     #[must_use]
     pub fn is_shaped(&self) -> bool {
@@ -79,6 +85,13 @@ impl<'a> Record<'a> {
     pub fn headers(&self) -> impl Iterator<Item = FieldRef<'a>> {
         self.fields().filter(|(name, _)| *name != b"key" && *name != b"value")
     }
+}
+
+/// About what a field takes in a frame, in bytes.
+#[must_use]
+pub fn field_bytes(name: &[u8], value: &[u8]) -> u64 {
+    let name_bytes = if name == b"key" || name == b"value" { 0 } else { name.len() + 1 };
+    (name_bytes + value.len() + 2) as u64
 }
 
 /// The fields of a record, in order.

@@ -14,13 +14,14 @@ use crate::error::{Error, Result};
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
 
-/// One shared-mapped page. All access is by atomics at aligned places; a page of a file that was
+/// One shared-mapped page, or several in a row. All access is by atomics at aligned places; a page of a file that was
 /// cut under us reads as zeros and says so ([`Page::is_lost`]).
 #[derive(Debug)]
 pub struct Page {
     // Dropped before the map: the handler must not touch memory that is somebody else's by then.
     guard: Guard,
     map: MmapRaw,
+    bytes: usize,
     writable: bool,
     disk: Arc<Disk>,
 }
@@ -29,18 +30,23 @@ impl Page {
     /// Maps the first page of `file`, which must have been written out in full: a hole could turn
     /// a full disk into a signal.
     pub fn map(file: &File, writable: bool) -> Result<Page> {
+        Page::map_first(file, PAGE_BYTES, writable)
+    }
+
+    /// As [`Page::map`], so many bytes.
+    pub fn map_first(file: &File, bytes: usize, writable: bool) -> Result<Page> {
         let length = file.length()?;
-        if length < PAGE_BYTES as u64 {
-            let what = format!("{length} bytes long, it should have {PAGE_BYTES}");
+        if length < bytes as u64 {
+            let what = format!("{length} bytes long, it should have {bytes}");
             return Err(Error::Damaged { path: file.path().to_owned(), position: length, what });
         }
         let fd = file.as_fd().as_raw_fd();
         let mut options = MmapOptions::new();
-        options.len(PAGE_BYTES);
+        options.len(bytes);
         let map = if writable { options.map_raw(fd) } else { options.map_raw_read_only(fd) };
         let map = map.map_err(|source| Error::io("map", file.path(), source))?;
-        let guard = Guard::new(map.as_ptr() as usize, PAGE_BYTES, writable);
-        Ok(Page { guard, map, writable, disk: Arc::clone(file.disk()) })
+        let guard = Guard::new(map.as_ptr() as usize, bytes, writable);
+        Ok(Page { guard, map, bytes, writable, disk: Arc::clone(file.disk()) })
     }
 
     pub(super) fn disk(&self) -> &Disk {
@@ -60,14 +66,14 @@ impl Page {
     }
 
     fn u64(&self, at: usize) -> &AtomicU64 {
-        assert!(at.is_multiple_of(8) && at + 8 <= PAGE_BYTES, "an aligned word inside the page");
-        // SAFETY: the map is PAGE_BYTES long and page-aligned, so the address is valid and aligned
+        assert!(at.is_multiple_of(8) && at + 8 <= self.bytes, "an aligned word inside the page");
+        // SAFETY: the map is `bytes` long and page-aligned, so the address is valid and aligned
         // for as long as `self` lives; every process accesses these bytes by atomics only.
         unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at).cast()) }
     }
 
     pub(super) fn u32(&self, at: usize) -> &AtomicU32 {
-        assert!(at.is_multiple_of(4) && at + 4 <= PAGE_BYTES, "an aligned word inside the page");
+        assert!(at.is_multiple_of(4) && at + 4 <= self.bytes, "an aligned word inside the page");
         // SAFETY: as in `u64`.
         unsafe { AtomicU32::from_ptr(self.map.as_mut_ptr().add(at).cast()) }
     }
@@ -88,6 +94,18 @@ impl Page {
     pub fn add(&self, at: usize, value: u64) {
         assert!(self.writable, "a read-only page is never stored to");
         self.u64(at).fetch_add(value, Ordering::SeqCst);
+    }
+
+    /// Changes the number at byte `at` if it is `old`; `false` when somebody was faster.
+    pub fn exchange(&self, at: usize, old: u64, new: u64) -> bool {
+        assert!(self.writable, "a read-only page is never stored to");
+        self.u64(at).compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Sets the number at byte `at` to 0; returns what it was.
+    pub fn take(&self, at: usize) -> u64 {
+        assert!(self.writable, "a read-only page is never stored to");
+        self.u64(at).swap(0, Ordering::SeqCst)
     }
 
     /// Sets bits of the number at byte `at`.

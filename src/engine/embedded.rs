@@ -10,11 +10,11 @@ use super::{
     Published, Publisher, Trimmed, Waker,
 };
 use crate::broker::{
-    Fed, FeedWaker, Flusher, GroupMember, GroupSettler, Level, OpenGroup, TopicFeed, TopicPublisher, create_group,
+    Amount, Fed, FeedWaker, Flusher, GroupMember, GroupSettler, Level, OpenGroup, TopicFeed, TopicPublisher, create_group,
 };
 use crate::codec::Batch;
 use crate::codec::group_event::GroupSettings;
-use crate::config::{Durability, Overrides, TopicSettings};
+use crate::config::{Durability, LimitOf, LimitSettings, Overrides, TopicSettings};
 use crate::error::Result;
 use crate::ids::{GroupName, Offset, Place, RecordId, TopicName};
 use crate::job::Job;
@@ -46,7 +46,8 @@ impl Embedded {
 
 impl Engine for Embedded {
     fn publisher(&self, topic: &TopicName, options: &PublishOptions) -> Result<Box<dyn Publisher + '_>> {
-        let level = Level { durability: options.durability, create: options.create };
+        let limit_wait = Some(options.limit_wait);
+        let level = Level { durability: options.durability, create: options.create, limit_wait };
         let publisher = TopicPublisher::open(&self.store, &self.flusher, topic, level, options.job.clone())?;
         Ok(Box::new(EmbeddedPublisher(publisher)))
     }
@@ -63,6 +64,14 @@ impl Engine for Embedded {
 
     fn configure_topic(&self, topic: &TopicName, changes: &[(String, String)], job: &Job) -> Result<()> {
         self.store.configure_topic(topic, changes, job)
+    }
+
+    fn set_limit(&self, of: &LimitOf, changes: &[(String, String)], job: &Job) -> Result<()> {
+        self.store.set_limit(of, changes, job)
+    }
+
+    fn limits(&self) -> Result<Vec<(LimitOf, LimitSettings)>> {
+        self.store.list_limits()
     }
 
     fn delete_topic(&self, topic: &TopicName, job: &Job) -> Result<()> {
@@ -140,7 +149,7 @@ impl Engine for Embedded {
 
     fn consumer(&self, topic: &TopicName, group: &GroupName, how: &Joining<'_>) -> Result<Box<dyn Consumer + '_>> {
         let member = GroupMember::join(&self.store, &self.flusher, topic, group, how)?;
-        Ok(Box::new(EmbeddedConsumer(member)))
+        Ok(Box::new(EmbeddedConsumer::new(&self.store, member, group)))
     }
 }
 
@@ -150,6 +159,10 @@ impl Publisher for EmbeddedPublisher<'_> {
     fn publish(&mut self, batch: &Batch<'_>, expect: Option<Offset>) -> Result<Published> {
         let (appended, level) = self.0.publish(batch, expect)?;
         Ok(Published { first: appended.first, first_id: appended.first_id, count: batch.count, level })
+    }
+
+    fn batch_max(&mut self) -> Result<Option<Amount>> {
+        self.0.batch_max()
     }
 
     fn start_sync(&mut self) -> Result<()> {
@@ -210,10 +223,15 @@ impl Feed for EmbeddedFeed<'_> {
         self.feed.place(topic)
     }
 
+    fn limit_as(&mut self, reader: &[u8]) {
+        self.feed.limit_as(reader);
+    }
+
     fn next(&mut self) -> Result<Next<'_>> {
         Ok(match self.feed.read_on()? {
             Fed::Records { topic, records } => Next::Records { topic, records },
             Fed::Gap { topic, gap: found } => Next::Gap { topic, gap: gap(found) },
+            Fed::Limited(wait) => Next::Limited(wait),
             Fed::CaughtUp => Next::CaughtUp,
             Fed::End => Next::End,
         })
@@ -271,7 +289,7 @@ mod tests {
     }
 
     fn options(durability: Option<Durability>) -> PublishOptions {
-        PublishOptions { durability, create: true, job: Job::new() }
+        PublishOptions { durability, create: true, limit_wait: Duration::ZERO, job: Job::new() }
     }
 
     fn read_all(engine: &Embedded, topics: &[&str]) -> Vec<(usize, u64, String)> {
@@ -292,7 +310,7 @@ mod tests {
                     }
                 }
                 Next::Gap { gap, .. } => panic!("{gap:?}"),
-                Next::CaughtUp => panic!("it was to stop"),
+                Next::CaughtUp | Next::Limited(_) => panic!("it was to stop"),
                 Next::End => return all,
             }
         }

@@ -1,19 +1,19 @@
 //! Groups of the embedded log behind the engine's traits.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::embedded::gap;
 use super::{
     Consumer, ConsumerInfo, Delivery, Gap, GroupInfo, GroupReceipt, Hold, Nacked, PendingEntry, Receipt, Settler, Taken,
 };
 use crate::broker::dead_letters::{DeadLetter, DeadLetters};
-use crate::broker::{GroupMember, GroupSettler, OpenGroup};
+use crate::broker::{Amount, Gate, GroupMember, GroupSettler, OpenGroup};
 use crate::codec::Record;
 use crate::codec::group_event::{EntryKey, Source};
 use crate::error::Result;
 use crate::ids::{GroupName, Offset, TimestampMs, TopicName};
 use crate::job::Job;
-use crate::log::{LogReader, Mode, Step};
+use crate::log::Mode;
 use crate::store::Store;
 
 /// A consumer waits no longer than this before it looks after the others.
@@ -43,52 +43,108 @@ impl Settler for GroupSettler<'_> {
     }
 }
 
-pub(super) struct EmbeddedConsumer<'s>(pub(super) GroupMember<'s>);
+pub(super) struct EmbeddedConsumer<'s> {
+    member: GroupMember<'s>,
+    store: &'s Store,
+    group: GroupName,
+    /// What holds it up, and in which generation of the topic's settings.
+    gate: (Option<u64>, Gate),
+    /// It got nothing, and may come again at this time.
+    due: Option<Instant>,
+    /// For how long it was told to wait since it last got records.
+    waits: Duration,
+}
+
+impl<'s> EmbeddedConsumer<'s> {
+    pub(super) fn new(store: &'s Store, member: GroupMember<'s>, group: &GroupName) -> EmbeddedConsumer<'s> {
+        let (group, gate) = (group.clone(), (None, Gate::free()));
+        EmbeddedConsumer { member, store, group, gate, due: None, waits: Duration::ZERO }
+    }
+
+    /// How many records the limit of the group lets it take; `None` = it has to wait.
+    fn room(&mut self, count: usize) -> Result<Option<usize>> {
+        let generation = Some(self.member.topic().log().settings_generation());
+        if self.gate.0 != generation {
+            self.gate = (generation, Gate::to_read(self.store, self.group.as_bytes())?);
+        }
+        let gate = &mut self.gate.1;
+        if gate.is_free() {
+            return Ok(Some(count));
+        }
+        let stretch = gate.stretch(self.store)?;
+        if stretch.wait.is_zero() {
+            let most = usize::try_from(gate.records_in(&stretch)).unwrap_or(usize::MAX);
+            return Ok(Some(count.min(most)));
+        }
+        self.due = Instant::now().checked_add(stretch.wait);
+        self.waits = self.waits.max(stretch.wait);
+        Ok(None)
+    }
+}
 
 impl Settler for EmbeddedConsumer<'_> {
     fn tag(&self) -> u32 {
-        self.0.tag()
+        self.member.tag()
     }
 
     fn ack(&mut self, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
-        self.0.settler().ack(receipts)
+        self.member.settler().ack(receipts)
     }
 
     fn nack(&mut self, receipts: &[Receipt], counted: bool, delay: Option<Duration>, reason: &[u8]) -> Result<Nacked> {
-        Settler::nack(self.0.settler(), receipts, counted, delay, reason)
+        Settler::nack(self.member.settler(), receipts, counted, delay, reason)
     }
 
     fn bury(&mut self, receipt: &Receipt, reason: &[u8]) -> Result<bool> {
-        Settler::bury(self.0.settler(), receipt, reason)
+        Settler::bury(self.member.settler(), receipt, reason)
     }
 
     fn settle(&mut self) -> Result<()> {
-        self.0.settler().settle()
+        self.member.settler().settle()
     }
 }
 
 impl Consumer for EmbeddedConsumer<'_> {
     fn take(&mut self, count: usize, no_ack: bool, each: &mut dyn FnMut(&Delivery, &Record<'_>)) -> Result<Taken> {
-        let handed = self.0.take(count, no_ack, each)?;
+        let Some(count) = self.room(count)? else {
+            // It lives all the same.
+            self.member.look_after_others()?;
+            return Ok(Taken { is_limited: true, ..Taken::default() });
+        };
+        let mut amount = Amount::default();
+        let is_free = self.gate.1.is_free();
+        let handed = self.member.take(count, no_ack, |delivery, record| {
+            if !is_free {
+                amount.records += 1;
+                amount.bytes += record.bytes();
+            }
+            each(delivery, record);
+        })?;
+        if amount.records > 0 {
+            self.gate.1.charge(amount, std::mem::take(&mut self.waits));
+        }
         let gaps = handed.gaps.into_iter().map(gap).collect();
-        Ok(Taken { count: handed.deliveries.len(), gaps, dead: handed.dead })
+        Ok(Taken { count: handed.deliveries.len(), is_limited: false, gaps, dead: handed.dead })
     }
 
     fn beat(&mut self) -> Result<()> {
-        self.0.look_after_others()
+        self.member.look_after_others()
     }
 
     fn wait(&mut self) -> Result<()> {
-        self.0.wait(WAIT_MAX);
+        match self.due.take() {
+            Some(due) => std::thread::sleep(due.saturating_duration_since(Instant::now()).min(WAIT_MAX)),
+            None => self.member.wait(WAIT_MAX),
+        }
         Ok(())
     }
 
     fn is_drained(&mut self) -> Result<bool> {
-        self.0.is_drained()
+        self.member.is_drained()
     }
 
     fn leave(&mut self) -> Result<()> {
-        self.0.leave()
+        self.member.leave()
     }
 }
 
@@ -175,13 +231,14 @@ pub(super) fn info(open: &OpenGroup<'_>, store: &Store) -> Result<GroupInfo> {
     let counters = state.counters();
     let pending = [Source::Topic, Source::DeadLetter].into_iter().flat_map(|source| state.pending(source, Offset::ZERO));
     let oldest = pending.map(|(_, entry)| entry.at.0).min();
+    let (lag, lag_ms) = open.lag(now)?;
     Ok(GroupInfo {
         settings: state.settings().clone(),
         committed,
         undelivered: state.undelivered(high),
         pending: state.pending_count(),
-        lag: high.since(committed.offset),
-        lag_ms: time_of(open, committed.offset, high)?.map_or(0, |ms| now.0.saturating_sub(ms)),
+        lag,
+        lag_ms,
         rate: counters.pace.per_second(now),
         oldest_pending_ms: oldest.map_or(0, |at| now.0.saturating_sub(at)),
         delivered: counters.delivered,
@@ -190,18 +247,4 @@ pub(super) fn info(open: &OpenGroup<'_>, store: &Store) -> Result<GroupInfo> {
         dead: counters.dead,
         consumers: consumers.collect(),
     })
-}
-
-/// When the first record at or after `from` was published, in ms since 1970.
-fn time_of(open: &OpenGroup<'_>, from: Offset, until: Offset) -> Result<Option<u64>> {
-    let log = open.topic().log();
-    let mut reader = LogReader::new(from, log.epoch());
-    let mut scratch = Vec::new();
-    while let Step::Frame { frame, from, until } = reader.step(log, until)? {
-        let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
-        if let Some(record) = records.flatten().next() {
-            return Ok(Some(record.id.ms));
-        }
-    }
-    Ok(None)
 }

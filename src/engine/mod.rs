@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use crate::codec::group_event::GroupSettings;
 use crate::codec::{Batch, Record, Records};
-use crate::config::{Durability, Overrides, TopicSettings};
+use crate::config::{Durability, LimitOf, LimitSettings, Overrides, TopicSettings};
 use crate::error::Result;
 use crate::ids::{Epoch, GroupName, Offset, Place, RecordId, TopicName};
 use crate::job::Job;
 
-pub use crate::broker::Joining;
 pub use crate::broker::dead_letters::{self, DeadLetter};
 pub use crate::broker::group::{Delivery, Hold, Receipt};
+pub use crate::broker::{Amount, Joining};
 pub use embedded::{Embedded, OpenOptions};
 pub use position::Position;
 pub use receipt::GroupReceipt;
@@ -37,6 +37,17 @@ pub trait Engine {
 
     /// Changes settings of a topic; `(name, "")` puts that one back to the default.
     fn configure_topic(&self, topic: &TopicName, changes: &[(String, String)], job: &Job) -> Result<()>;
+
+    /// Changes a rate limit; `(name, "")` takes that setting back.
+    fn set_limit(&self, of: &LimitOf, changes: &[(String, String)], job: &Job) -> Result<()> {
+        let _ = (of, changes, job);
+        no_limits()
+    }
+
+    /// Everything that is limited, and how.
+    fn limits(&self) -> Result<Vec<(LimitOf, LimitSettings)>> {
+        no_limits()
+    }
 
     /// Removes a topic and all its records.
     fn delete_topic(&self, topic: &TopicName, job: &Job) -> Result<()>;
@@ -118,6 +129,10 @@ pub trait Engine {
     }
 }
 
+fn no_limits<T>() -> Result<T> {
+    Err(crate::Error::Unsupported { what: "this engine has no rate limits".to_owned() })
+}
+
 fn no_groups<T>() -> Result<T> {
     Err(crate::Error::Unsupported { what: "this engine has no consumer groups".to_owned() })
 }
@@ -129,6 +144,8 @@ pub struct PublishOptions {
     pub durability: Option<Durability>,
     /// Whether a missing topic is created.
     pub create: bool,
+    /// How long a batch may wait for the rate limits; zero = it is refused at once.
+    pub limit_wait: Duration,
     /// Stops waits and long work.
     pub job: Job,
 }
@@ -137,7 +154,16 @@ pub struct PublishOptions {
 pub trait Publisher {
     /// Appends a batch: written when this returns, but not yet at its level; see
     /// [`Publisher::settle`]. With `expect`, only if that is the next offset.
+    ///
+    /// # Errors
+    /// [`crate::Error::Limited`]: nothing of it was appended. A batch larger than [`Publisher::batch_max`] goes as soon as
+    /// a smaller one might that takes all there is, and keeps the next one waiting for longer.
     fn publish(&mut self, batch: &Batch<'_>, expect: Option<Offset>) -> Result<Published>;
+
+    /// The most that the rate limits let through at once; `None` = any.
+    fn batch_max(&mut self) -> Result<Option<Amount>> {
+        Ok(None)
+    }
 
     /// Begins to make durable what has been published, in the background, without waiting.
     fn start_sync(&mut self) -> Result<()>;
@@ -194,6 +220,12 @@ pub trait Feed {
     /// The place after the last record that [`Feed::next`] handed out.
     fn place(&self, topic: usize) -> Place;
 
+    /// From now on what is read counts against the rate limit of this name; without one, against that of all who have
+    /// none.
+    fn limit_as(&mut self, reader: &[u8]) {
+        let _ = reader;
+    }
+
     /// The next records, of one topic, in merge order. What is lent is counted as read.
     fn next(&mut self) -> Result<Next<'_>>;
 
@@ -227,6 +259,8 @@ pub enum Next<'a> {
         /// Which offsets, and why.
         gap: Gap,
     },
+    /// There is something to read, but a rate limit allows it only after this time.
+    Limited(Duration),
     /// Nothing to read now, but at least one topic is followed.
     CaughtUp,
     /// Every topic has been read to where it was to stop.
@@ -346,6 +380,8 @@ pub trait Consumer: Settler {
 pub struct Taken {
     /// How many records were handed out.
     pub count: usize,
+    /// None were, for a rate limit does not allow it yet. [`Consumer::wait`] waits until it does.
+    pub is_limited: bool,
     /// Offsets that the group will never get.
     pub gaps: Vec<Gap>,
     /// Entries that had their last attempt, and are dead letters now.

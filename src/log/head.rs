@@ -70,6 +70,23 @@ const INCARNATION_CHECK_AT: usize = 416;
 const SLOTS_AT: [usize; 2] = [448, 576];
 const _: () = assert!(SLOTS_AT[1] + 128 <= PAGE_BYTES);
 
+/// Has every process that has the log in this directory open read its settings again. The log is neither opened nor
+/// recovered: a page that nobody believes is written anew by who recovers it.
+pub fn announce_settings(dir: &Dir) -> Result<()> {
+    let file = match dir.open_file(HEAD, Access::ReadWrite) {
+        Err(error) if error.is_not_found() => return Ok(()),
+        other => other?,
+    };
+    if file.length()? < PAGE_BYTES as u64 {
+        return Ok(());
+    }
+    let page = Page::map(&file, true)?;
+    if page.load(MAGIC_AT) == MAGIC && page.load(VERSION_AT) == VERSION {
+        page.add(SETTINGS_GENERATION_AT, 1);
+    }
+    Ok(())
+}
+
 /// Where the page holds inode numbers: a simulated reboot keeps them, though its files are copies.
 #[cfg(test)]
 pub(crate) const INODE_WORDS_AT: [usize; 3] = [INODE_AT, SLOTS_AT[0] + SLOT_INODE * 8, SLOTS_AT[1] + SLOT_INODE * 8];

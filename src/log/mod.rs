@@ -69,9 +69,9 @@ pub use append::Appended;
 pub use bell::Bell;
 pub use deleted::Deleted;
 pub use deletions::DeletedNow;
-pub use head::HEAD;
 #[cfg(test)]
 pub(crate) use head::INODE_WORDS_AT;
+pub use head::{HEAD, announce_settings};
 pub use mend::Mended;
 pub use open::{Mode, Opening};
 pub use read::LogReader;

@@ -15,6 +15,7 @@ use super::output::Ticket;
 use super::refusal::{Answer, Refusal};
 use super::state::Server;
 use super::topics::Entry;
+use crate::broker::Work;
 use crate::codec::BatchBuilder;
 use crate::codec::batch::FieldRef;
 use crate::codec::frame::{FRAME_BYTES_AIM, Packed};
@@ -84,6 +85,7 @@ impl Appender {
             self.flush(server, entry);
         }
         check_room(entry, trim)?;
+        entry.pass(server, record.fields)?;
         let mut slot = entry.batch.borrow_mut();
         let is_new = slot.is_none();
         let batch = slot.get_or_insert_with(|| Batch {
@@ -205,6 +207,7 @@ impl Appender {
             return Err(busy(entry));
         }
         let bytes = check_size(entry, record.fields)?;
+        entry.pass(server, record.fields)?;
         let mut builder = BatchBuilder::new();
         builder.push(record.fields, record.null, how.id).map_err(Refusal::err)?;
         let appended = append_once(server, entry, &builder, how.expect)?;
@@ -293,7 +296,9 @@ fn append_anywhere(server: &Rc<Server>, entry: &Rc<Entry>, builder: &BatchBuilde
 fn append_once(server: &Server, entry: &Entry, builder: &BatchBuilder, expect: Option<Offset>) -> Result<Appended, Error> {
     let began = Instant::now();
     let appended = append_to(entry.log(), compression_of(entry), builder, expect, &server.job)?;
-    server.stats.append.note(began.elapsed());
+    let took = began.elapsed();
+    server.stats.append.note(took);
+    entry.note_work(Work::Append, took);
     Ok(appended)
 }
 

@@ -11,6 +11,7 @@ use super::refusal::Refusal;
 use super::state::Server;
 use super::stats::Stats;
 use super::topics::Entry;
+use crate::broker::Work;
 use crate::error::Error;
 use crate::ids::Place;
 use crate::job::Job;
@@ -162,6 +163,11 @@ async fn lead(server: Rc<Server>, log: Arc<Log>, what: What) {
             server.stats.synced_at.set(now);
         } else {
             Stats::add(&server.stats.syncs_failed, 1);
+        }
+        if what == What::Records
+            && let Some(topic) = waiting.iter().find_map(|owed| owed.topic.as_ref())
+        {
+            topic.note_work(Work::Sync, took);
         }
         settle(&server, waiting, &outcomes);
     }

@@ -50,6 +50,7 @@ mod dispatch;
 mod expiry;
 mod groups;
 mod hub;
+mod limits;
 mod listen;
 mod names;
 mod options;

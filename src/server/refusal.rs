@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::error::Error;
+use crate::error::{Error, ms_rounded_up};
 use crate::ids::RecordId;
 
 /// An error reply, without the `-` before it.
@@ -51,6 +51,7 @@ impl From<Error> for Refusal {
                 Refusal::text("ERR The ID specified in XADD is equal or smaller than the target stream top item")
             }
             Error::IdsExhausted => Refusal::text("ERR The stream has exhausted the last possible ID, unable to add more items"),
+            Error::Limited { again_in, .. } => Refusal::with_prefix(format!("LIMIT try again in {} ms", ms_rounded_up(again_in))),
             Error::Busy { .. } => Refusal::with_prefix(format!("BUSY {error}")),
             Error::TopicMissing { .. } | Error::TopicGone { .. } => NO_SUCH_KEY,
             error => Refusal::err(error),

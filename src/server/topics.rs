@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::append::Batch;
 use super::groups::Groups;
+use super::limits::Limits;
 use super::reading::Places;
 use super::refusal::{Answer, Refusal};
 use super::state::Server;
@@ -56,6 +57,7 @@ pub(super) struct Entry {
     pub(super) places: RefCell<Places>,
     pub(super) groups: Groups,
     pub(super) traffic: Rc<Traffic>,
+    pub(super) limits: RefCell<Limits>,
     /// Changes that the log's own numbers do not tell.
     changes: Cell<u64>,
     used: Cell<u64>,
@@ -255,6 +257,7 @@ impl Topics {
             places: RefCell::default(),
             groups: Groups::default(),
             traffic,
+            limits: RefCell::default(),
             changes: Cell::default(),
             used: Cell::new(self.tick.get()),
             used_at: Cell::new(Instant::now()),

@@ -6,6 +6,7 @@
 //! ```text
 //!   STORE/store.toml                format version, store id, defaults
 //!   STORE/bell                      see log/bell.rs
+//!   STORE/limits, limits.toml       see limit_table.rs, limits.rs
 //!   STORE/cursors/<name>/<topic>    durable single-reader cursors
 //!   STORE/quarantine/<topic>/       what `verify --repair` replaced or moved aside
 //!   STORE/topics/<escaped name>/    a topic: topic.toml, if anything differs, and its log
@@ -16,6 +17,8 @@ mod cursor;
 mod groups;
 mod health;
 mod inspect;
+mod limit_table;
+mod limits;
 mod mend;
 mod rename;
 mod settings_file;
@@ -34,6 +37,8 @@ pub use cursor::{CURSOR_LIFE, CursorFile, CursorInfo, ListedCursor};
 pub use groups::GroupFiles;
 pub use health::Quarantined;
 pub use inspect::{CursorFacts, StoreFacts, Stray, StrayKind, TopicFacts, file_frames, is_damage};
+pub use limit_table::{CLASSES, Counters, Counts, LimitSlot, LimitTable};
+pub use limits::LimitRules;
 pub use topics::{ListedTopic, Topic};
 
 use cache::Cache;
@@ -64,6 +69,7 @@ pub struct Store {
     defaults: TopicSettings,
     id: String,
     bell: Arc<Bell>,
+    limits: LimitTable,
     open: Mutex<Cache>,
 }
 
@@ -117,6 +123,7 @@ impl Store {
         let root = Arc::new(root);
         Store {
             bell: Arc::new(Bell::new(Arc::clone(&root))),
+            limits: LimitTable::new(Arc::clone(&root)),
             topics: Arc::new(topics),
             root,
             clock: options.clock.clone(),
@@ -148,6 +155,12 @@ impl Store {
     #[must_use]
     pub fn bell(&self) -> &Arc<Bell> {
         &self.bell
+    }
+
+    /// What all processes count against its rate limits.
+    #[must_use]
+    pub fn limits(&self) -> &LimitTable {
+        &self.limits
     }
 
     /// Its directory.

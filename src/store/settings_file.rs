@@ -123,7 +123,7 @@ pub(super) fn write_topic(dir: &Dir, full_names: &[&TopicName], overrides: &Over
     dir.create_new(TOPIC_FILE.as_bytes(), text.as_bytes())
 }
 
-fn overrides(values: BTreeMap<String, toml::Value>) -> std::result::Result<Overrides, String> {
+pub(super) fn overrides(values: BTreeMap<String, toml::Value>) -> std::result::Result<Overrides, String> {
     let mut overrides = Overrides::default();
     for (name, value) in values {
         let text = match value {
@@ -135,17 +135,17 @@ fn overrides(values: BTreeMap<String, toml::Value>) -> std::result::Result<Overr
     Ok(overrides)
 }
 
-fn one_line(error: &toml::de::Error) -> String {
+pub(super) fn one_line(error: &toml::de::Error) -> String {
     error.message().replace('\n', " ")
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
+pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         let _ = write!(text, "{byte:02x}");
     }
 }
 
-fn parse_hex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn parse_hex(text: &str) -> Option<Vec<u8>> {
     if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }

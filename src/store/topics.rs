@@ -189,6 +189,7 @@ impl Store {
             let mut overrides = settings_file::read_topic(topic.log.dir())?.1;
             change(&mut overrides)?;
             settings_file::write_topic(topic.log.dir(), full_name(&topic.name).as_slice(), &overrides, true)?;
+            self.topic_limit_changed(topic, changes)?;
             topic.log.settings_changed()
         })
     }

@@ -30,6 +30,7 @@ fn every_verb_that_prints_data_has_json() {
     assert_eq!(store.run(&["consume", "t", "-g", "dies", "--drain", "--exec", "sh", "-c", "exit 65"]).code(), 1);
     store.ok(&["dlq", "retry", "t", "-g", "dies", "0"]);
     let _server = Server::start(&store, &[]);
+    store.ok(&["limit", "set", "topic:t", "1000/s", "10MB/s"]);
     let verbs = verbs(&[]);
     assert!(verbs.len() > 10, "{verbs:?}");
     for verb in verbs {
@@ -47,6 +48,8 @@ fn every_verb_that_prints_data_has_json() {
             "generate" | "generate man" | "generate completions" | "generate systemd" | "serve" => continue,
             "generate grafana" | "generate alerts" | "metrics" => continue,
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],
+            "limit set" | "limit clear" => continue,
+            "limit list" | "inspect limits" => &[],
             "topic list" | "verify" | "inspect" | "inspect topics" | "inspect cursors" | "inspect server" => &[],
             other => panic!("say here how to call `drave {other}`"),
         };

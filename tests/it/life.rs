@@ -79,7 +79,7 @@ fn ids_rise_though_the_clock_goes_back() {
     let options = OpenOptions { create: true, unsafe_fs: false, clock: Clock::manual(Arc::clone(&hand)) };
     let engine = Embedded::open(&store.path(), &options).expect("opens");
     let topic = TopicName::new(b"t").expect("legal");
-    let options = PublishOptions { durability: None, create: true, job: Job::new() };
+    let options = PublishOptions { durability: None, create: true, limit_wait: std::time::Duration::ZERO, job: Job::new() };
     let mut publisher = engine.publisher(&topic, &options).expect("opens");
     let mut batch = BatchBuilder::new();
     batch.push_value(b"x");

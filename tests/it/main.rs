@@ -14,6 +14,7 @@ mod inspect_server;
 mod json;
 mod kill;
 mod life;
+mod limits;
 mod mend;
 mod metrics;
 mod pipelines;

@@ -104,7 +104,7 @@ impl Room {
                         _ => read.damaged += gap.until.0 - gap.from.0,
                     }
                 }
-                Next::CaughtUp => panic!("it was to stop"),
+                Next::CaughtUp | Next::Limited(_) => panic!("it was to stop"),
                 Next::End => break,
             }
         }
@@ -122,7 +122,7 @@ struct Read {
 }
 
 fn publish(engine: &Embedded, from_batch: u64, until_batch: u64) {
-    let options = PublishOptions { durability: None, create: false, job: Job::new() };
+    let options = PublishOptions { durability: None, create: false, limit_wait: std::time::Duration::ZERO, job: Job::new() };
     let mut publisher = engine.publisher(&topic(), &options).expect("it opens");
     for batch in from_batch..until_batch {
         let mut builder = BatchBuilder::new();
@@ -177,8 +177,12 @@ fn check_down_to(room: &Room, what: &str, end_min: u64) -> Mended {
     // Appends go on, and all of it is there without the page, too.
     let engine = Embedded::open(&room.store, &options(false)).expect("it opens");
     let next = read.end;
-    let mut publisher =
-        engine.publisher(&topic(), &PublishOptions { durability: None, create: false, job: Job::new() }).expect("it opens");
+    let mut publisher = engine
+        .publisher(
+            &topic(),
+            &PublishOptions { durability: None, create: false, limit_wait: std::time::Duration::ZERO, job: Job::new() },
+        )
+        .expect("it opens");
     let mut builder = BatchBuilder::new();
     builder.push_value(&value(next));
     assert_eq!(publisher.publish(&builder.batch(), None).expect("appended").first, Offset(next), "{what}");

@@ -141,6 +141,12 @@ impl<'s> GroupMember<'s> {
         self.settler.group.state()
     }
 
+    /// The topic of its group.
+    #[must_use]
+    pub fn topic(&self) -> &Arc<Topic> {
+        &self.settler.group.topic
+    }
+
     /// The name it works under.
     #[must_use]
     pub fn name(&self) -> &[u8] {

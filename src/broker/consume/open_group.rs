@@ -8,7 +8,7 @@ use crate::codec::group_event::{GroupEvent, GroupSettings};
 use crate::error::{Error, Result};
 use crate::ids::{GroupName, Offset, Place, TimestampMs, TopicName};
 use crate::job::Job;
-use crate::log::{GapReason, LogGap, Mode};
+use crate::log::{GapReason, LogGap, LogReader, Mode, Step};
 use crate::store::{Store, Topic};
 
 /// A group, open.
@@ -51,6 +51,22 @@ pub(in crate::broker) fn create_group_at(
 }
 
 impl<'s> OpenGroup<'s> {
+    /// How far the group is behind the high watermark: in records, and how old the first of them is, in ms.
+    pub fn lag(&self, now: TimestampMs) -> Result<(u64, u64)> {
+        let log = self.topic.log();
+        let (from, high) = (self.journal.state().committed().offset, log.high_watermark());
+        let lag = high.since(from);
+        let mut reader = LogReader::new(from, log.epoch());
+        let mut scratch = Vec::new();
+        while let Step::Frame { frame, from, until } = reader.step(log, high)? {
+            let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
+            if let Some(first) = records.flatten().next() {
+                return Ok((lag, now.0.saturating_sub(first.id.ms)));
+            }
+        }
+        Ok((lag, 0))
+    }
+
     /// Opens a group; for reading it is looked at as it is, whatever its topic has become since.
     ///
     /// # Errors

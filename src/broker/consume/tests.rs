@@ -54,7 +54,8 @@ fn made(settings: &GroupSettings, records: u64) -> (tempfile::TempDir, Clock, Ar
 fn publish(store: &Store, numbers: std::ops::Range<u64>) {
     let flusher = Flusher::default();
     let mut publisher =
-        TopicPublisher::open(store, &flusher, &topic(), Level { durability: None, create: true }, Job::new()).expect("opens");
+        TopicPublisher::open(store, &flusher, &topic(), Level { durability: None, create: true, limit_wait: None }, Job::new())
+            .expect("opens");
     let mut batch = BatchBuilder::new();
     for number in numbers {
         let (key, value) = (format!("k{}", number % 10), number.to_string());
@@ -293,7 +294,7 @@ fn a_reader_that_goes_about_reads_what_a_new_one_does() {
     overrides.set("segment-bytes", "1MiB").expect("legal");
     store.create_topic(&topic(), &overrides, false).expect("made");
     let flusher = Flusher::default();
-    let level = Level { durability: None, create: false };
+    let level = Level { durability: None, create: false, limit_wait: None };
     let mut publisher = TopicPublisher::open(&store, &flusher, &topic(), level, Job::new()).expect("opens");
     let count = 4000;
     let mut batch = BatchBuilder::new();

@@ -65,7 +65,7 @@ pub(super) fn find(store: &Store, topic: &'static str) -> Result<Option<Found>> 
                 }
             }
             Fed::Gap { gap, .. } => panic!("{topic}: nothing is missing or damaged, but {gap:?} after {:?}", records.last()),
-            Fed::CaughtUp | Fed::End => break,
+            Fed::Limited(_) | Fed::CaughtUp | Fed::End => break,
         }
     }
     assert_eq!(start.plus(records.len() as u64), end.offset, "{topic} is whole");

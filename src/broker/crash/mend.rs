@@ -25,7 +25,7 @@ fn value(offset: u64) -> Vec<u8> {
 }
 
 fn publisher<'s>(store: &'s Store, flusher: &'s Flusher) -> TopicPublisher<'s> {
-    let level = Level { durability: None, create: false };
+    let level = Level { durability: None, create: false, limit_wait: None };
     TopicPublisher::open(store, flusher, &name(TOPIC), level, Job::new()).expect("opens")
 }
 
@@ -94,7 +94,7 @@ fn read(store: &Store) -> (BTreeMap<u64, Vec<u8>>, u64) {
                 assert_eq!(gap.from.0, next);
                 next = gap.until.0;
             }
-            Fed::CaughtUp | Fed::End => break,
+            Fed::Limited(_) | Fed::CaughtUp | Fed::End => break,
         }
     }
     assert_eq!(next, end.offset.0);

@@ -97,7 +97,7 @@ impl World {
             self.hand.fetch_sub(3, Ordering::SeqCst);
         }
         let flusher = Flusher::default();
-        let level = Level { durability: None, create: false };
+        let level = Level { durability: None, create: false, limit_wait: None };
         let mut publisher = TopicPublisher::open(store, &flusher, &name("t"), level, Job::new()).unwrap();
         for _ in 0..=self.random.below(3) {
             let records: Vec<_> = (0..=self.random.below(6)).map(|_| self.record()).collect();
@@ -155,7 +155,7 @@ impl World {
                     assert_eq!((gap.from.0, gap.until.0), expected, "{gap:?}");
                     next = self.model.start;
                 }
-                Fed::CaughtUp | Fed::End => break,
+                Fed::Limited(_) | Fed::CaughtUp | Fed::End => break,
             }
         }
         assert_eq!(next, high.max(next));

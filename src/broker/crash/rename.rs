@@ -40,7 +40,7 @@ impl Names {
 
 fn publish(store: &Store, topic: &TopicName, values: &[&str]) -> crate::Result<()> {
     let flusher = Flusher::default();
-    let level = Level { durability: None, create: false };
+    let level = Level { durability: None, create: false, limit_wait: None };
     let mut publisher = TopicPublisher::open(store, &flusher, topic, level, Job::new())?;
     let mut batch = BatchBuilder::new();
     values.iter().for_each(|value| batch.push_value(value.as_bytes()));
@@ -67,7 +67,7 @@ fn read(store: &Store, topic: &TopicName) -> Option<Vec<String>> {
                 found.extend(records.map(|record| value(record.expect("well formed"))));
             }
             Fed::Gap { gap, .. } => panic!("{gap:?}"),
-            Fed::CaughtUp | Fed::End => return Some(found),
+            Fed::Limited(_) | Fed::CaughtUp | Fed::End => return Some(found),
         }
     }
 }

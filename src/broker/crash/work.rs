@@ -78,7 +78,7 @@ impl<'a> Writer<'a> {
     fn publisher(&mut self, topic: &'static str) -> Result<&mut TopicPublisher<'a>> {
         if !self.publishers.contains_key(topic) {
             let durability = (topic == "b").then_some(Durability::Sync);
-            let level = Level { durability, create: true };
+            let level = Level { durability, create: true, limit_wait: None };
             let publisher = TopicPublisher::open(self.store, self.flusher, &name(topic), level, Job::new())?;
             self.publishers.insert(topic, publisher);
         }
@@ -209,7 +209,7 @@ pub(super) fn read_on(store: &Store, topic: &'static str, from: Option<(Incarnat
                 idents.extend(records.map(|record| identify(topic, &record.expect("well formed"))));
             }
             Fed::Gap { .. } => {}
-            Fed::CaughtUp | Fed::End => break,
+            Fed::Limited(_) | Fed::CaughtUp | Fed::End => break,
         }
     }
     Ok(Reading { idents, place: feed.place(0), life })

@@ -112,7 +112,7 @@ impl Session<'_> {
             self.damaged |= say_gap(self.topic, gap);
         }
         self.dead += taken.dead;
-        if taken.count > 0 {
+        if taken.count > 0 || taken.is_limited {
             self.since = Instant::now();
             self.left = self.left.map(|left| left.saturating_sub(taken.count as u64));
         } else {

@@ -3,6 +3,7 @@
 
 mod files;
 mod groups;
+mod limits;
 mod server;
 mod topics;
 
@@ -54,6 +55,7 @@ enum What {
     Group(Group),
     Pending(Pending),
     Server(server::Server),
+    Limits(Limits),
 }
 
 /// All topics
@@ -159,6 +161,14 @@ struct Pending {
     group: GroupName,
 }
 
+/// Rate limits, and what they did
+///
+/// Columns: limit, counts (records or bytes), rate, burst, factor_percent (of the rate that holds now, if the limit is adaptive), allowed (records
+/// or bytes), denied (those that were refused), waited (how often somebody waited), waited_ms (for how long, in all). They count since the limit
+/// was first used.
+#[derive(ClapArgs, Debug)]
+struct Limits {}
+
 const EXAMPLES: &str = "\
 Examples:
   drave inspect                           the store
@@ -203,6 +213,7 @@ fn look(args: &Args, context: &Context) -> Result {
         Some(What::Group(of)) => groups::one(&of.topic, &of.group, args.json, context),
         Some(What::Pending(of)) => groups::pending(&of.topic, &of.group, args.json, context),
         Some(What::Server(of)) => server::server(of, args.json, context),
+        Some(What::Limits(_)) => limits::all(args.json, context),
         Some(What::Segments(of)) => files::segments(&of.topic, args.json, context),
         Some(What::Frames(of)) => files::frames(of, args.json, context),
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
 
 use clap::ArgGroup;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
@@ -97,6 +98,10 @@ pub(crate) struct Args {
     /// Publish only if the first record gets this offset, and each further one the next; else exit 12
     #[arg(long, value_name = "OFFSET", value_parser = offset, conflicts_with = "by_topic", help_heading = "Storing")]
     pub(super) expect_offset: Option<Offset>,
+
+    /// How long each batch waits where rate limits hold it up. Without: it is refused at once, exit 9, and stderr says when to come again. A batch larger than a limit's burst is published in pieces
+    #[arg(long, value_name = "DURATION", value_parser = drave::units::parse_duration, default_value = "0s", hide_default_value = true, help_heading = "Storing")]
+    pub(super) limit_wait: Duration,
 
     /// A missing topic is an error (exit 3), and so is a missing store (exit 11)
     #[arg(long, help_heading = "Storing")]

@@ -4,7 +4,7 @@
 //! frame a chunk and not one a record. Memory holds one chunk and a few open topics, however many
 //! topics there are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use drave::codec::BatchBuilder;
 use drave::engine::{Engine, PublishOptions, Published};
@@ -68,30 +68,37 @@ impl<'e> ByTopic<'e> {
     }
 
     fn write(&mut self, mut groups: Groups) -> Result<()> {
-        let mut published: Vec<Option<Published>> = vec![None; groups.groups.len()];
+        // In pieces, where limits cut them.
+        let mut published: Vec<VecDeque<Published>> = vec![VecDeque::new(); groups.groups.len()];
         for ((topic, builder), published) in groups.groups.iter_mut().zip(&mut published) {
             if builder.is_empty() {
                 // All of its records were refused.
                 continue;
             }
-            *published = Some(self.outlet(topic)?.publish(&builder.batch())?);
+            self.outlet(topic)?.publish(&builder.batch(), |piece| published.push_back(piece))?;
             if self.spare.len() < OUTLETS_MAX {
                 builder.clear();
                 self.spare.push(std::mem::take(builder));
             }
         }
         match groups.order {
-            Some(order) => self.settle_with_receipts(&published, &order),
+            Some(order) => self.settle_with_receipts(published, &order),
             None => Ok(()),
         }
     }
 
-    fn settle_with_receipts(&mut self, published: &[Option<Published>], order: &[usize]) -> Result<()> {
+    fn settle_with_receipts(&mut self, mut published: Vec<VecDeque<Published>>, order: &[usize]) -> Result<()> {
         self.settle()?;
         let mut given = vec![0; published.len()];
         let receipts = order.iter().filter_map(|&group| {
+            let piece = *published[group].front()?;
+            let nth = given[group];
             given[group] += 1;
-            published[group].map(|published| (published, given[group] - 1))
+            if given[group] == piece.count {
+                given[group] = 0;
+                published[group].pop_front();
+            }
+            Some((piece, nth))
         });
         self.receipts.as_mut().map_or(Ok(()), |printer| printer.print_these(receipts))
     }

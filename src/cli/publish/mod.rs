@@ -95,7 +95,12 @@ impl<'c> Publish<'c> {
     }
 
     fn options(&self, args: &Args) -> PublishOptions {
-        PublishOptions { durability: args.durability, create: !args.no_create, job: self.job.clone() }
+        PublishOptions {
+            durability: args.durability,
+            create: !args.no_create,
+            limit_wait: args.limit_wait,
+            job: self.job.clone(),
+        }
     }
 
     fn writer(&self, args: &Args, receipts: Option<Receipts<'c>>) -> Result<Writer<'c>> {

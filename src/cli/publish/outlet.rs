@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use drave::codec::Batch;
+use drave::codec::{Batch, Malformed};
 use drave::engine::{Engine, PublishOptions, Published, Publisher};
 use drave::ids::{Offset, TopicName};
 
@@ -59,8 +59,23 @@ impl<'e> Outlet<'e> {
         self.settled
     }
 
-    /// Writes a batch. It counts once [`Outlet::settle`] has returned.
-    pub(super) fn publish(&mut self, batch: &Batch<'_>) -> Result<Published> {
+    /// Writes a batch, in pieces where the rate limits do not let it through at once; tells of each. It counts once
+    /// [`Outlet::settle`] has returned.
+    pub(super) fn publish(&mut self, batch: &Batch<'_>, mut each: impl FnMut(Published)) -> Result<()> {
+        match self.publisher.batch_max().in_topic(&self.topic)? {
+            None => each(self.publish_piece(batch)?),
+            Some(most) => {
+                let cut = batch.cut::<PieceError>(most.records, most.bytes, |piece| {
+                    each(self.publish_piece(piece)?);
+                    Ok(())
+                });
+                cut.map_err(|error| error.0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_piece(&mut self, batch: &Batch<'_>) -> Result<Published> {
         let published = self.publisher.publish(batch, self.expect).in_topic(&self.topic)?;
         let end = published.first.plus(u64::from(published.count));
         self.expect = self.expect.map(|_| end);
@@ -99,6 +114,21 @@ impl<'e> Outlet<'e> {
     fn now_settled(&mut self) -> Result<()> {
         self.settled = self.written;
         self.receipts.as_mut().map_or(Ok(()), Receipts::print)
+    }
+}
+
+/// Why a piece was not published.
+struct PieceError(anyhow::Error);
+
+impl From<Malformed> for PieceError {
+    fn from(malformed: Malformed) -> PieceError {
+        PieceError(anyhow::anyhow!(malformed.to_string()))
+    }
+}
+
+impl From<anyhow::Error> for PieceError {
+    fn from(error: anyhow::Error) -> PieceError {
+        PieceError(error)
     }
 }
 

@@ -86,7 +86,7 @@ impl<'e> Writer<'e> {
     /// Writes what was taken.
     pub(super) fn flush(&mut self) -> Result<()> {
         if !self.builder.is_empty() {
-            self.outlet.publish(&self.builder.batch())?;
+            self.outlet.publish(&self.builder.batch(), |_| {})?;
             self.builder.clear();
         }
         Ok(())
@@ -199,7 +199,7 @@ impl Lines {
             // One of them is too long: those before it are published, then it is named.
             return lines.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| writer.push(&line[..line.len() - 1]));
         }
-        writer.outlet.publish(&batch)?;
+        writer.outlet.publish(&batch, |_| {})?;
         writer.seen += u64::from(batch.count);
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Done, parse};
 use crate::ids::{Offset, RecordId};
 use crate::server::dispatch::Call;
+use crate::server::limits::Room;
 use crate::server::reading;
 use crate::server::refusal::{Answer, Refusal, SYNTAX};
 use crate::server::session::{Session, Waiting};
@@ -94,6 +95,9 @@ fn plan<'a>(args: &'a [&'a [u8]]) -> Answer<Plan<'a>> {
     Err(SYNTAX)
 }
 
+/// XREAD reads under no name.
+const NO_NAME: &[u8] = b"";
+
 /// What a client wants of one topic.
 #[derive(Debug)]
 struct Wanted {
@@ -114,13 +118,15 @@ enum From {
 struct Read {
     wanted: Vec<Wanted>,
     count: usize,
+    /// A rate limit allows entries from this time on.
+    due: Option<Instant>,
 }
 
 pub(super) fn xread(call: &mut Call<'_>) -> Answer<Done> {
     let plan = plan(call.args)?;
     let wanted = plan.keys.iter().zip(plan.ids).map(|(key, id)| wanted(call.server, key, id));
     let wanted = wanted.collect::<Answer<Vec<Wanted>>>()?;
-    let mut read = Read { wanted, count: plan.count.unwrap_or(usize::MAX) };
+    let mut read = Read { wanted, count: plan.count.unwrap_or(usize::MAX), due: None };
     if read.try_again(call.server, call.session)? {
         return Ok(Done::Replied);
     }
@@ -154,8 +160,17 @@ impl Waiting for Read {
         let at = reply.len();
         let mut count = 0;
         let mut told_of: Vec<(Rc<Entry>, Offset)> = Vec::new();
+        self.due = None;
         for wanted in &self.wanted {
             let Some(entry) = server.topics.find(server, &wanted.key)? else { continue };
+            let room = match entry.room(server, NO_NAME)? {
+                Room::Free => usize::MAX,
+                Room::Entries(most) => most,
+                Room::NotBefore(due) => {
+                    self.due = Some(self.due.map_or(due, |known| known.min(due)));
+                    continue;
+                }
+            };
             let before = reply.len();
             if !is_map {
                 reply.array(2);
@@ -167,7 +182,7 @@ impl Waiting for Read {
                 From::Above(id) => match id.successor() {
                     Some(first) => {
                         let from = reading::find(&entry, first)?;
-                        reading::put_forward(reply, &entry, from, parse::ID_MAX, self.count)?
+                        reading::put_forward(reply, &entry, from, parse::ID_MAX, self.count.min(room))?
                     }
                     None => reading::Told::default(),
                 },
@@ -175,6 +190,9 @@ impl Waiting for Read {
             if told.count == 0 {
                 reply.truncate(before);
                 continue;
+            }
+            if room < usize::MAX {
+                entry.charge(NO_NAME, told.count, reply.len() - entries_at);
             }
             reply.begin_array_at(entries_at, told.count);
             entry.traffic.note_read(told.count, told.bytes);
@@ -191,6 +209,10 @@ impl Waiting for Read {
         }
         reading::hold(server, session, at, &told_of)?;
         Ok(true)
+    }
+
+    fn look_again_after(&self, _server: &Server) -> Option<Duration> {
+        self.due.map(|due| due.saturating_duration_since(Instant::now()))
     }
 
     fn keys(&self) -> Vec<&[u8]> {

@@ -1,7 +1,8 @@
 //! XREADGROUP: records for a consumer of a group, at once or when something comes.
 
+use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::xread::{Block, Plan, count_of, split_streams};
 use super::{Done, parse};
@@ -13,6 +14,7 @@ use crate::ids::{Offset, RecordId};
 use crate::server::client::ClientId;
 use crate::server::dispatch::Call;
 use crate::server::groups::{self, Group};
+use crate::server::limits::Room;
 use crate::server::reading;
 use crate::server::refusal::{Answer, Refusal, SYNTAX};
 use crate::server::session::{Membership, Session, Waiting};
@@ -98,6 +100,8 @@ struct ReadGroup {
     no_ack: bool,
     claim_idle_ms: Option<u64>,
     client: ClientId,
+    /// A rate limit allows entries from this time on.
+    due: Cell<Option<Instant>>,
 }
 
 pub(super) fn xreadgroup(call: &mut Call<'_>) -> Answer<Done> {
@@ -110,6 +114,7 @@ pub(super) fn xreadgroup(call: &mut Call<'_>) -> Answer<Done> {
         no_ack,
         claim_idle_ms,
         client: call.client.id,
+        due: Cell::default(),
     };
     for (key, id) in plan.keys.iter().zip(plan.ids) {
         if groups::find(call.server, key, group)?.is_none() {
@@ -217,18 +222,32 @@ impl ReadGroup {
         let reply = session.output.reply();
         let Some((entry, group)) = groups::find(server, key, &self.group)? else { return Err(self.no_group(key)) };
         let is_new = matches!(from, From::New);
+        // What it has already it may see again.
+        let room = if is_new { entry.room(server, &self.group)? } else { Room::Free };
+        let count = match room {
+            Room::Free => self.count,
+            Room::Entries(most) => self.count.min(most),
+            Room::NotBefore(due) => {
+                self.due.set(Some(self.due.get().map_or(due, |known| known.min(due))));
+                return Ok(0);
+            }
+        };
+        let begin = reply.len();
         let mut rows = Rows::new(reply, is_new && self.claim_idle_ms.is_some());
         let before = group.shared.borrow().journal().log_end();
         {
             let mut shared = group.shared.borrow_mut();
             let read = match from {
-                From::New => shared.take(&self.want(), &mut rows),
+                From::New => shared.take(&self.want(count), &mut rows),
                 From::Above(id) => shared.history(&self.consumer, id, self.count, &mut rows),
             };
             read.map_err(|error| groups::gone_or(error, || self.no_group(key)))?;
         }
         let count = rows.count;
         rows.note_read(&entry);
+        if matches!(room, Room::Entries(_)) {
+            entry.charge(&self.group, count, session.output.reply().len() - begin);
+        }
         self.note_membership(&mut session.memberships, &entry, &group);
         self.note(server, &entry, &group, before, count)?;
         Ok(count)
@@ -250,14 +269,8 @@ impl ReadGroup {
         if has_moved { group.changed(server, entry) } else { Ok(()) }
     }
 
-    fn want(&self) -> Want<'_> {
-        Want {
-            consumer: &self.consumer,
-            client: self.client,
-            count: self.count,
-            no_ack: self.no_ack,
-            claim_idle_ms: self.claim_idle_ms,
-        }
+    fn want(&self, count: usize) -> Want<'_> {
+        Want { consumer: &self.consumer, client: self.client, count, no_ack: self.no_ack, claim_idle_ms: self.claim_idle_ms }
     }
 
     /// When something in the group may be had that nobody tells of.
@@ -279,6 +292,7 @@ impl Waiting for ReadGroup {
         let at = session.output.reply().len();
         let mut count = 0;
         let mut told_of = Vec::new();
+        self.due.set(None);
         for (key, from) in &self.wanted {
             let reply = session.output.reply();
             let before = reply.len();
@@ -321,6 +335,7 @@ impl Waiting for ReadGroup {
             Ok(Some((_, group))) => self.next_look(server, &group.shared.borrow()),
             _ => LOOK_EVERY,
         });
-        looks.min()
+        let due = self.due.get().map(|due| due.saturating_duration_since(Instant::now()));
+        looks.chain(due).min()
     }
 }

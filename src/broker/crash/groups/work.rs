@@ -98,7 +98,7 @@ impl Run<'_> {
     }
 
     fn publish(&self, store: &Store, flusher: &Flusher, offsets: Range<u64>) -> Result<()> {
-        let level = Level { durability: None, create: false };
+        let level = Level { durability: None, create: false, limit_wait: None };
         let mut publisher = TopicPublisher::open(store, flusher, &name("t"), level, Job::new())?;
         let mut batch = BatchBuilder::new();
         for offset in offsets.clone() {
