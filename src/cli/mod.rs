@@ -27,8 +27,11 @@ mod publish;
 mod read_ahead;
 mod reading;
 mod replay;
+mod restore;
+mod schedule;
 mod serve;
 mod signals;
+mod snapshot;
 mod systemd;
 mod table;
 mod tail;
@@ -142,6 +145,8 @@ enum Command {
     Topic(topic::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
+    Snapshot(snapshot::Args),
+    Restore(restore::Args),
     Serve(serve::Args),
     Generate(generate::Args),
 }
@@ -168,6 +173,8 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Topic(args) => topic::run(args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
+        Command::Snapshot(args) => snapshot::run(args, context),
+        Command::Restore(args) => restore::run(args, context),
         Command::Serve(args) => serve::run(args, context),
         Command::Generate(args) => generate::run(&args, context),
     }
