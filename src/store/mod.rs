@@ -35,6 +35,8 @@ use crate::log::Bell;
 pub use cursor::{CURSOR_LIFE, CursorFile, CursorInfo, ListedCursor};
 pub use groups::GroupFiles;
 pub use inspect::{CursorFacts, StoreFacts, Stray, StrayKind, TopicFacts, file_frames, is_damage};
+#[cfg(test)]
+pub(crate) use restore::find_on;
 pub use restore::{FoundSnapshot, RestoreOptions, Restored, find_snapshot, restore, restore_stream};
 pub use snapshot::{Keep, SnapshotMade, SnapshotOptions, newest_snapshot};
 pub use topics::{ListedTopic, Topic};

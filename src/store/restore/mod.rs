@@ -77,7 +77,7 @@ pub fn find_snapshot(path: &Path) -> Result<FoundSnapshot> {
     find_on(path, Disk::open()?)
 }
 
-pub(super) fn find_on(path: &Path, disk: Arc<Disk>) -> Result<FoundSnapshot> {
+pub(crate) fn find_on(path: &Path, disk: Arc<Disk>) -> Result<FoundSnapshot> {
     let missing = || Error::NameMissing { kind: "snapshot", name: path.to_string_lossy().into_owned() };
     let dir = match Dir::open(path, disk) {
         Err(error) if error.is_not_found() => return Err(missing()),
