@@ -28,6 +28,8 @@ fn every_verb_that_prints_data_has_json() {
     store.ok(&["consume", "t", "-g", "done", "--consumer", "me", "--drain"]);
     assert_eq!(store.run(&["consume", "t", "-g", "dies", "--drain", "--exec", "sh", "-c", "exit 65"]).code(), 1);
     store.ok(&["dlq", "retry", "t", "-g", "dies", "0"]);
+    let copies = store.beside().join("copies").into_os_string().into_string().expect("UTF-8");
+    let snapshot = [copies.as_str()];
     let verbs = verbs(&[]);
     assert!(verbs.len() > 10, "{verbs:?}");
     for verb in verbs {
@@ -42,7 +44,8 @@ fn every_verb_that_prints_data_has_json() {
             "dlq list" => &["t", "-g", "dies"],
             "inspect pending" => &["t", "dies"],
             "inspect groups" => &[],
-            "generate" | "generate man" | "generate completions" | "generate systemd" | "serve" => continue,
+            "generate" | "generate man" | "generate completions" | "generate systemd" | "serve" | "restore" => continue,
+            "snapshot" => &snapshot,
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],
             "topic list" | "verify" | "inspect" | "inspect topics" | "inspect cursors" => &[],
             other => panic!("say here how to call `drave {other}`"),
