@@ -70,19 +70,20 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
     }
     context.handle_signals()?;
     let store = context.open_store()?;
-    let topics = with_dead_letters(&store, args.topics)?;
+    let letters = args.topics.iter().filter_map(|topic| dead_letter_topic(topic).ok()).collect();
+    let keep = Keep { newest: args.keep, daily: args.keep_daily };
+    let options = SnapshotOptions { topics: args.topics, letters, keep, verify: args.verify };
     let bar = Bar::start(&context.job, !context.quiet);
     if bar.is_some() {
-        expect(context, &store, &topics)?;
+        expect(context, &store, &options.topics)?;
     }
     if is_stream {
-        let made = stream(&store, &topics, context)?;
+        let made = stream(&store, &options, context)?;
         drop(bar);
         context.say(&told(&made));
         return Ok(Exit::Done);
     }
     refuse_inside(&store, &args.dest)?;
-    let options = SnapshotOptions { topics, keep: Keep { newest: args.keep, daily: args.keep_daily }, verify: args.verify };
     let made = store.snapshot(Path::new(&args.dest), &options, &context.job)?;
     drop(bar);
     print(&made, args.json)?;
@@ -127,19 +128,6 @@ fn expect(context: &Context, store: &Store, topics: &[TopicName]) -> Result<()> 
     Ok(())
 }
 
-/// A topic that is named brings its dead letters along.
-fn with_dead_letters(store: &Store, mut topics: Vec<TopicName>) -> Result<Vec<TopicName>> {
-    for topic in topics.clone() {
-        if let Ok(letters) = dead_letter_topic(&topic)
-            && !topics.contains(&letters)
-            && store.has_topic(&letters)?
-        {
-            topics.push(letters);
-        }
-    }
-    Ok(topics)
-}
-
 /// A copy in the store itself is lost with it.
 pub(super) fn refuse_inside(store: &Store, dest: &OsStr) -> Result<()> {
     let Ok(store) = std::fs::canonicalize(store.path()) else { return Ok(()) };
@@ -156,9 +144,9 @@ pub(super) fn refuse_inside(store: &Store, dest: &OsStr) -> Result<()> {
     Ok(())
 }
 
-fn stream(store: &Store, topics: &[TopicName], context: &Context) -> Result<SnapshotMade> {
+fn stream(store: &Store, options: &SnapshotOptions, context: &Context) -> Result<SnapshotMade> {
     let mut out = Out { inner: BufWriter::with_capacity(1 << 18, io::stdout()), failed: None };
-    match store.snapshot_to(&mut out, topics, &context.job) {
+    match store.snapshot_to(&mut out, options, &context.job) {
         Ok(made) => Ok(made),
         Err(error) => Err(out.failed.map_or_else(|| error.into(), stdout_failed)),
     }

@@ -128,13 +128,13 @@ fn works(path: &Path, clock: &Clock) -> Vec<usize> {
         counts.push(found.len());
         let (verified, ended) = store.verify_topic(&name(topic), &Job::new());
         ended.expect("read");
-        assert!(verified.findings.is_empty(), "{:?}", verified.findings);
+        assert!(!verified.is_damaged(), "{:?}", verified.findings);
         publish(&store, &name(topic), next..next + 1).expect("goes on");
         assert_eq!(read(&store, &name(topic)).expect("there").len() as u64, next + 1);
     }
     let (verified, ended) = verify_group(&store, &name("a"), &group(), &Job::new());
     ended.expect("read");
-    assert!(verified.findings.is_empty(), "{:?}", verified.findings);
+    assert!(!verified.is_damaged(), "{:?}", verified.findings);
     let flusher = Flusher::default();
     let mut member = join(&store, &flusher, "after").expect("joins");
     let mut offsets = BTreeSet::new();
@@ -244,7 +244,6 @@ fn a_power_cut_in_a_restore_leaves_a_whole_store_or_none() {
                 assert_eq!(works(&into, &clock), [10, 10]);
             }
         }
-        assert!(!into.join(".restoring").exists() || is_done);
     });
 }
 

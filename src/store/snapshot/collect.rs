@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::Sink;
+use super::{Sink, SnapshotOptions};
 use crate::codec::name;
 use crate::codec::{FileFacts, LogFacts, Manifest};
 use crate::disk::{Dir, EntryKind};
@@ -27,6 +27,7 @@ const ROUNDS_MAX: u32 = 8;
 pub(super) struct Collector<'a> {
     store: &'a Store,
     sink: &'a mut dyn Sink,
+    options: &'a SnapshotOptions,
     job: &'a Job,
     /// By the name of their directory, which for a topic's dead letters sorts behind the topic's.
     topics: BTreeMap<Vec<u8>, Part>,
@@ -46,26 +47,21 @@ struct Part {
 type Found = (ListedTopic, u64);
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(store: &'a Store, sink: &'a mut dyn Sink, job: &'a Job) -> Collector<'a> {
-        Collector { store, sink, job, topics: BTreeMap::new(), dropped: Vec::new() }
+    pub(super) fn new(store: &'a Store, sink: &'a mut dyn Sink, options: &'a SnapshotOptions, job: &'a Job) -> Collector<'a> {
+        Collector { store, sink, options, job, topics: BTreeMap::new(), dropped: Vec::new() }
     }
 
     /// All of it, or what belongs to the topics that are named.
-    pub(super) fn collect(mut self, named: &[TopicName]) -> Result<Manifest> {
+    pub(super) fn collect(mut self) -> Result<Manifest> {
         let made = self.store.clock().now();
         let mut files = Vec::new();
         // Before the topics, so that none of them is ahead.
-        self.cursors(named, &mut files)?;
-        let found = self.found(named)?;
+        self.cursors(&mut files)?;
+        let found = self.found()?;
         for topic in &found {
-            let is_there = self.topic(topic)?;
-            if !is_there && named.contains(&topic.0.name) {
-                return Err(Error::TopicMissing { topic: topic.0.name.clone() });
-            }
+            self.topic(topic)?;
         }
-        if named.is_empty() {
-            self.follow_renames(&found)?;
-        }
+        self.follow_changes(&found)?;
         self.file(self.store.root(), STORE_FILE.as_bytes(), STORE_FILE, &mut files)?;
         let mut manifest = Manifest { made, store: self.store.id().to_owned(), files, logs: Vec::new(), dropped: self.dropped };
         for part in self.topics.into_values() {
@@ -77,12 +73,13 @@ impl<'a> Collector<'a> {
 
     /// The topics as they are now, by name: a topic comes before the one of its dead letters, whose name
     /// is longer by what is put behind.
-    fn found(&self, named: &[TopicName]) -> Result<Vec<Found>> {
+    fn found(&self) -> Result<Vec<Found>> {
         let mut listed = self.store.list_topics()?;
+        let SnapshotOptions { topics: named, letters, .. } = self.options;
         if let Some(missing) = named.iter().find(|name| !listed.iter().any(|topic| topic.name == **name)) {
             return Err(Error::TopicMissing { topic: missing.clone() });
         }
-        listed.retain(|topic| named.is_empty() || named.contains(&topic.name));
+        listed.retain(|topic| named.is_empty() || named.contains(&topic.name) || letters.contains(&topic.name));
         let mut found = Vec::with_capacity(listed.len());
         for topic in listed {
             // Deleted, or renamed, since it was listed.
@@ -93,11 +90,12 @@ impl<'a> Collector<'a> {
     }
 
     /// Takes topics under the names they have now, if they were there at the beginning; and with each the
-    /// topics whose names begin with its, so that its dead letters come after it.
-    fn follow_renames(&mut self, at_first: &[Found]) -> Result<()> {
+    /// topics whose names begin with its, so that its dead letters come after it. In the first round it
+    /// takes those too that were made meanwhile: one may be that of the dead letters that a group has sent.
+    fn follow_changes(&mut self, at_first: &[Found]) -> Result<()> {
         let known: HashSet<u64> = at_first.iter().map(|(_, inode)| *inode).collect();
-        for _ in 0..ROUNDS_MAX {
-            let now = self.found(&[])?;
+        for round in 0..ROUNDS_MAX {
+            let now = self.found()?;
             let names: HashSet<&[u8]> = now.iter().map(|(topic, _)| &topic.file_name[..]).collect();
             let gone: Vec<Vec<u8>> = self.topics.keys().filter(|name| !names.contains(&name[..])).cloned().collect();
             for name in gone {
@@ -107,7 +105,7 @@ impl<'a> Collector<'a> {
             for found in &now {
                 let (topic, inode) = found;
                 let taken = self.topics.get(&topic.file_name).map(|part| part.inode);
-                let is_moved = known.contains(inode) && taken != Some(*inode);
+                let is_moved = if known.contains(inode) { taken != Some(*inode) } else { round == 0 && taken.is_none() };
                 let follows = taken.is_some() && moved.iter().any(|name| topic.name.as_bytes().starts_with(name.as_bytes()));
                 if is_moved || follows {
                     self.forget(&topic.file_name)?;
@@ -253,13 +251,13 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    fn cursors(&mut self, named: &[TopicName], into: &mut Vec<FileFacts>) -> Result<()> {
+    fn cursors(&mut self, into: &mut Vec<FileFacts>) -> Result<()> {
         let cursors = match self.store.root().dir(CURSORS) {
             Err(error) if error.is_not_found() => return Ok(()),
             other => other?,
         };
         let is_name = |name: &[u8]| name::unescape(name) != name::Unescaped::Foreign && !name.ends_with(b".lock");
-        let wanted: Vec<String> = named.iter().map(|topic| name::escape(topic.as_bytes())).collect();
+        let wanted: Vec<String> = self.options.topics.iter().map(|topic| name::escape(topic.as_bytes())).collect();
         for reader in cursors.list()?.into_iter().filter(|entry| entry.kind == EntryKind::Dir && is_name(&entry.name)) {
             let dir = cursors.dir(&reader.name)?;
             for topic in dir.list()?.into_iter().filter(|entry| entry.kind == EntryKind::File && is_name(&entry.name)) {

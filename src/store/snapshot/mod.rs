@@ -44,6 +44,8 @@ use stream::Streamer;
 pub struct SnapshotOptions {
     /// These topics; none = all.
     pub topics: Vec<TopicName>,
+    /// Those of these, too, that are there: the topics of their dead letters.
+    pub letters: Vec<TopicName>,
     /// Which older ones stay.
     pub keep: Keep,
     /// Read all of it back before it counts.
@@ -126,7 +128,7 @@ impl Store {
         let previous =
             previous.map(|(name, manifest)| shelf.dir().dir(name.as_bytes()).map(|dir| (dir, manifest))).transpose()?;
         let mut placer = Placer::new(root.dir(b".")?, previous, options.verify, job);
-        let manifest = Collector::new(self, &mut placer, job).collect(&options.topics)?;
+        let manifest = Collector::new(self, &mut placer, options, job).collect()?;
         let made = SnapshotMade { bytes_copied: placer.bytes_copied(), ..facts(&manifest) };
         root.sync_tree()?;
         let file = root.create_file(MANIFEST.as_bytes())?;
@@ -137,14 +139,14 @@ impl Store {
         Ok((name, made))
     }
 
-    /// Writes a snapshot to `out`, as a tar.
+    /// Writes a snapshot to `out`, as a tar; of the options, which topics.
     ///
     /// # Errors
     /// As of [`Store::snapshot`]. What was written then is no snapshot: the manifest, which comes last, is
     /// missing.
-    pub fn snapshot_to(&self, out: &mut dyn Write, topics: &[TopicName], job: &Job) -> Result<SnapshotMade> {
+    pub fn snapshot_to(&self, out: &mut dyn Write, options: &SnapshotOptions, job: &Job) -> Result<SnapshotMade> {
         let mut streamer = Streamer::new(out, self.clock().now(), job);
-        let manifest = Collector::new(self, &mut streamer, job).collect(topics)?;
+        let manifest = Collector::new(self, &mut streamer, options, job).collect()?;
         let bytes_copied = streamer.bytes_copied();
         streamer.finish(&manifest)?;
         Ok(SnapshotMade { bytes_copied, ..facts(&manifest) })
