@@ -43,6 +43,8 @@ complete -c drave -n "__fish_drave_needs_command" -f -a "dlq" -d 'List, retry an
 complete -c drave -n "__fish_drave_needs_command" -f -a "topic" -d 'Create, change, trim, delete and list topics'
 complete -c drave -n "__fish_drave_needs_command" -f -a "inspect" -d 'Look at a store, its topics, segments, frames and cursors'
 complete -c drave -n "__fish_drave_needs_command" -f -a "verify" -d 'Read every byte, check every checksum and link'
+complete -c drave -n "__fish_drave_needs_command" -f -a "snapshot" -d 'Make a consistent copy of the store'
+complete -c drave -n "__fish_drave_needs_command" -f -a "restore" -d 'Make a store, or topics of one, of a snapshot'
 complete -c drave -n "__fish_drave_needs_command" -f -a "serve" -d 'Serve the store to Redis clients, in any language'
 complete -c drave -n "__fish_drave_needs_command" -f -a "generate" -d 'Generate man pages and shell completions'
 complete -c drave -n "__fish_drave_using_subcommand publish" -s d -l delimiter -d 'Records on stdin end in this; \\n \\t \\r \\0 \\\\ and \\xNN are understood' -r
@@ -522,6 +524,32 @@ complete -c drave -n "__fish_drave_using_subcommand verify" -s q -l quiet -d 'Sa
 complete -c drave -n "__fish_drave_using_subcommand verify" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand verify" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l keep -d 'Then remove all but the N newest snapshots in DEST' -r
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l keep-daily -d 'Keep also the last snapshot of each of the last N days that have any' -r
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l verify -d 'Read all of it back before it counts; what is wrong: exit 7, and there is no snapshot'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l json -d 'Print an object: {"snapshot","topics","files","bytes","bytes_copied"}'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand restore" -l into -d 'The store to make, or to put topics into' -r
+complete -c drave -n "__fish_drave_using_subcommand restore" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand restore" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand restore" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand restore" -l verify -d 'Then read the restored topics and groups as `drave verify` does; damage: exit 7'
+complete -c drave -n "__fish_drave_using_subcommand restore" -l replace -d 'Replace topics that are there already'
+complete -c drave -n "__fish_drave_using_subcommand restore" -l yes -d 'Do not ask'
+complete -c drave -n "__fish_drave_using_subcommand restore" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand restore" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand restore" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand serve" -l resp -d 'Also listen on this address, as 127.0.0.1:7379 or [::1]:7379; repeatable. Port 0: any free one' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l password-file -d 'Clients have to say the password that this file holds (its first line): AUTH, or HELLO 3 AUTH default PASSWORD' -r -F
 complete -c drave -n "__fish_drave_using_subcommand serve" -l slow-subscriber -d 'What becomes of messages for a subscriber that does not keep up' -r -f -a "drop-oldest\t'What waits longest goes'
@@ -533,6 +561,9 @@ complete -c drave -n "__fish_drave_using_subcommand serve" -l query-buffer -d 'T
 complete -c drave -n "__fish_drave_using_subcommand serve" -l argument-size -d 'The largest argument of a request' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l output-buffer -d 'The largest reply: beyond it the connection is closed. Who does not read has 256 KiB of replies made at a time' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l idle-timeout -d 'Close connections that say nothing for so long; those that wait or listen are left alone [default: never]' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-every -d 'Make a snapshot so long after the newest one in the directory of --snapshot-to' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-to -d 'Where to make snapshots, as `drave snapshot DEST` does' -r -F
+complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-keep -d 'Then remove all but the N newest [default: none is removed]' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l log-format -d 'How the log on stderr is written' -r -f -a "text\t''
 json\t''"
 complete -c drave -n "__fish_drave_using_subcommand serve" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
