@@ -346,6 +346,9 @@ fn a_restore_takes_an_empty_directory_or_a_store_and_replaces_only_when_told() {
 #[test]
 fn sealed_segments_are_shared_and_nobody_may_write_to_them() {
     let store = made();
+    for _ in 0..3 {
+        store.ok_with(&["publish", "orders"], "x\n".repeat(2000).as_bytes());
+    }
     let first = snapshot(&store, &[]);
     let inode = |path: PathBuf| std::fs::metadata(path).map(|meta| meta.ino()).ok();
     let segments = |root: &Path| -> Vec<PathBuf> {
