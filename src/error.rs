@@ -93,6 +93,18 @@ pub enum Error {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// The place is to be restored into, and holds something that is no store.
+    NotEmpty {
+        /// The place.
+        path: PathBuf,
+    },
+    /// Something is in a snapshot that does not belong there.
+    EntryRefused {
+        /// What.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// Stored bytes are not what was written.
     Damaged {
         /// The file.
@@ -211,6 +223,10 @@ impl fmt::Display for Error {
                 }
                 write!(f, ", waited {:.1} s", waited.as_secs_f64())
             }
+            Error::NotEmpty { path } => {
+                write!(f, "{} holds other things; restore into an absent or an empty directory, or into a store", show(path))
+            }
+            Error::EntryRefused { path, why } => write!(f, "{} is refused: {why}", show(path)),
             Error::Damaged { path, position, what } => write!(f, "{} is damaged at position {position}: {what}", show(path)),
             Error::Astray { path, what } => {
                 write!(f, "{}: the topic's files were changed while it was in use: {what}; run this again", show(path))

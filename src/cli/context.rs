@@ -57,6 +57,17 @@ impl Context {
         Ok(Store::open_to_look(&self.store_path()?, &options)?)
     }
 
+    /// Opens the store for copying it.
+    pub(crate) fn open_store(&self) -> Result<Store> {
+        let options = StoreOptions { create: false, unsafe_fs: self.unsafe_fs, clock: Clock::system() };
+        Ok(Store::open(&self.store_path()?, &options)?)
+    }
+
+    /// Whether to use file systems that are not known to be safe.
+    pub(crate) fn unsafe_fs(&self) -> bool {
+        self.unsafe_fs
+    }
+
     /// Opens the store for serving it, making it if its directory is absent or empty.
     pub(crate) fn open_to_serve(&self) -> Result<Store> {
         let options = StoreOptions { create: true, unsafe_fs: self.unsafe_fs, clock: Clock::system() };
@@ -140,7 +151,7 @@ fn default_store() -> Result<PathBuf> {
 }
 
 /// A path, `file:///path`, or the URL of something that this drave does not speak to.
-fn parse_place(place: OsString) -> Result<PathBuf> {
+pub(super) fn parse_place(place: OsString) -> Result<PathBuf> {
     let usage = |sentence: &str| Err(Failure::new(Exit::Usage, sentence).into());
     if place.is_empty() {
         return usage("--store is empty; give a directory");

@@ -30,9 +30,12 @@ mod publish;
 mod read_ahead;
 mod reading;
 mod replay;
+mod restore;
+mod schedule;
 mod serve;
 mod server_info;
 mod signals;
+mod snapshot;
 mod systemd;
 mod table;
 mod tail;
@@ -149,6 +152,8 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Metrics(metrics::Args),
+    Snapshot(snapshot::Args),
+    Restore(restore::Args),
     Serve(serve::Args),
     Generate(generate::Args),
 }
@@ -177,6 +182,8 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Metrics(args) => metrics::run(&args, context),
+        Command::Snapshot(args) => snapshot::run(args, context),
+        Command::Restore(args) => restore::run(args, context),
         Command::Serve(args) => serve::run(args, context),
         Command::Generate(args) => generate::run(&args, context),
     }

@@ -1,15 +1,19 @@
 //! `drave serve`: the Redis protocol in front of the store.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, ValueEnum};
 use drave::server::{Address, Limits, ServeOptions, SlowSubscriber, Stopper, serve};
+use drave::store::{Keep, SnapshotOptions};
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
+use super::schedule::{Plan, Schedule};
+use super::snapshot::refuse_inside;
 use super::{Result, password};
 
 /// Serve the store to Redis clients, in any language
@@ -60,6 +64,18 @@ pub(crate) struct Args {
     /// Let FLUSHDB and FLUSHALL delete every topic
     #[arg(long)]
     allow_flush: bool,
+
+    /// Make a snapshot so long after the newest one in the directory of --snapshot-to
+    #[arg(long, value_name = "DURATION", value_parser = drave::units::parse_duration, requires = "snapshot_to")]
+    snapshot_every: Option<Duration>,
+
+    /// Where to make snapshots, as `drave snapshot DEST` does
+    #[arg(long, value_name = "DIR", requires = "snapshot_every")]
+    snapshot_to: Option<PathBuf>,
+
+    /// Then remove all but the N newest [default: none is removed]
+    #[arg(long, value_name = "N", requires = "snapshot_to")]
+    snapshot_keep: Option<NonZeroU32>,
 
     /// How the log on stderr is written
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
@@ -115,12 +131,24 @@ pub(crate) fn run(args: Args, context: &Context) -> Result {
         },
     };
     let store = context.open_to_serve()?;
+    let _snapshots = snapshots(args.snapshot_every.zip(args.snapshot_to), args.snapshot_keep, context)?;
     let stopper = Stopper::new();
     let on_signal = stopper.clone();
     context.handle_signals()?.wake_also(move || on_signal.stop());
     serve(store, options, &stopper, |addresses| ready(addresses, context))?;
     // It was asked to end, and did.
     Ok(Exit::Done)
+}
+
+fn snapshots(wanted: Option<(Duration, PathBuf)>, newest: Option<NonZeroU32>, context: &Context) -> Result<Option<Schedule>> {
+    let Some((every, dest)) = wanted else { return Ok(None) };
+    if every.is_zero() {
+        return Err(Failure::new(Exit::Usage, "--snapshot-every must be longer than nothing").into());
+    }
+    let store = context.open_store()?;
+    refuse_inside(&store, dest.as_os_str())?;
+    let options = SnapshotOptions { keep: Keep { newest, daily: None }, ..SnapshotOptions::default() };
+    Schedule::start(store, Plan { every, dest, options }).map(Some)
 }
 
 fn ready(addresses: &[Address], context: &Context) {

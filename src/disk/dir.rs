@@ -107,6 +107,12 @@ impl Dir {
         &self.path
     }
 
+    /// What all files of the store have in common.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<Disk> {
+        &self.disk
+    }
+
     /// Its descriptor.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -259,6 +265,13 @@ impl Dir {
         rustix::fs::renameat_with(&self.fd, name, &to.fd, new_name, flags)
     }
 
+    /// Gives two entries each other's name, at once: at no time is one of the names missing.
+    pub fn exchange(&self, name: &[u8], other: &[u8]) -> Result<()> {
+        let failed = self.failed("exchange", name);
+        self.disk.ask(&Op::Exchange { dir: self.inode, name, other }).check().map_err(&failed)?;
+        rustix::fs::renameat_with(&self.fd, name, &self.fd, other, RenameFlags::EXCHANGE).map_err(&failed)
+    }
+
     /// Gives a file a second name, in `to`.
     pub fn link(&self, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<()> {
         let failed = self.failed("link", name);
@@ -294,6 +307,22 @@ impl Dir {
         let failed = |errno| Error::io("sync", &self.path, errno);
         self.disk.ask(&Op::SyncDir { dir: self.inode }).check().map_err(failed)?;
         rustix::fs::fsync(&self.fd).map_err(failed)
+    }
+
+    /// Waits until everything below it is on the disk, names and contents.
+    pub fn sync_tree(&self) -> Result<()> {
+        if !self.disk.is_watched() {
+            // One flush for all of it, where one for each of many thousand files would take seconds.
+            return rustix::fs::syncfs(&self.fd).map_err(|errno| Error::io("sync", &self.path, errno));
+        }
+        for entry in self.list()? {
+            match entry.kind {
+                EntryKind::Dir => self.dir(&entry.name)?.sync_tree()?,
+                EntryKind::File => self.open_file(&entry.name, Access::Read)?.sync()?,
+                EntryKind::Other => {}
+            }
+        }
+        self.sync()
     }
 
     /// Reads a small file whole; `None` when it is not there.

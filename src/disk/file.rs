@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Mode;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Disk, Op, Verdict};
@@ -27,6 +28,11 @@ pub struct Standing {
     /// Whether it is still in a directory. What is written to a file without a name is lost.
     pub has_name: bool,
 }
+
+/// So much is copied between two looks whether the work is to stop.
+const COPY_BYTES: u64 = 8 << 20;
+/// As much as stays in the processor's cache on its way.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// An open regular file of a store.
 #[derive(Debug)]
@@ -128,6 +134,79 @@ impl File {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is not to be written to any more: it is read-only, or has more than one name, so that a
+    /// copy of the store may be standing on it.
+    pub fn is_frozen(&self) -> Result<bool> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(self.failed("stat"))?;
+        Ok(stat.st_nlink > 1 || stat.st_mode & 0o200 == 0)
+    }
+
+    /// Takes the right to write from everybody.
+    pub fn freeze(&self) -> Result<()> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(self.failed("stat"))?;
+        let mode = stat.st_mode & 0o777 & !0o222;
+        match rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode)) {
+            // Somebody else's, who let us give it a name.
+            Err(Errno::PERM) => Ok(()),
+            other => other.map_err(self.failed("change the mode of")),
+        }
+    }
+
+    /// Copies the first `length` bytes of `source`, in the kernel where it can; file systems that share
+    /// blocks share them. `each` is told what was copied, and may end it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the source is shorter.
+    pub fn copy_from(&self, source: &File, length: u64, mut each: impl FnMut(u64) -> Result<()>) -> Result<()> {
+        let mut position = 0;
+        let mut by_kernel = !self.disk.is_watched();
+        while position < length {
+            let wanted = (length - position).min(COPY_BYTES);
+            let copied = if by_kernel { self.copy_by_kernel(source, position, wanted)? } else { None };
+            let copied = match copied {
+                Some(copied) => copied,
+                None => {
+                    by_kernel = false;
+                    self.copy_by_hand(source, position, wanted)?
+                }
+            };
+            if copied == 0 {
+                let what = format!("it has {position} bytes, and {length} were in it");
+                return Err(Error::Damaged { path: source.path.clone(), position, what });
+            }
+            position += copied;
+            each(copied)?;
+        }
+        Ok(())
+    }
+
+    /// `None` = between these two files the kernel does not.
+    fn copy_by_kernel(&self, source: &File, position: u64, wanted: u64) -> Result<Option<u64>> {
+        let (mut from, mut to) = (position, position);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        match rustix::fs::copy_file_range(&source.fd, Some(&mut from), &self.fd, Some(&mut to), wanted) {
+            Ok(copied) => Ok(Some(copied as u64)),
+            Err(Errno::INTR) => self.copy_by_kernel(source, position, wanted as u64),
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => Ok(None),
+            Err(errno) => Err(self.failed("copy to")(errno)),
+        }
+    }
+
+    fn copy_by_hand(&self, source: &File, position: u64, wanted: u64) -> Result<u64> {
+        let mut buffer = vec![0; BUFFER_BYTES.min(usize::try_from(wanted).unwrap_or(usize::MAX))];
+        let mut done = 0;
+        while done < wanted {
+            let part = buffer.len().min(usize::try_from(wanted - done).unwrap_or(usize::MAX));
+            let n = source.read_at(&mut buffer[..part], position + done)?;
+            if n == 0 {
+                break;
+            }
+            self.write_all_at(&[&buffer[..n]], position + done)?;
+            done += n as u64;
+        }
+        Ok(done)
     }
 
     /// Cuts the file, or extends it with zeros.

@@ -72,6 +72,11 @@ impl Disk {
         }
     }
 
+    /// Whether somebody sees every change, so that each has to be made by itself.
+    fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
     /// Whether a wait is to return at once, because somebody else decides who runs next.
     fn yields(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.yields())
@@ -127,6 +132,11 @@ pub(crate) enum Op<'a> {
     Unlink {
         dir: u64,
         name: &'a [u8],
+    },
+    Exchange {
+        dir: u64,
+        name: &'a [u8],
+        other: &'a [u8],
     },
 }
 

@@ -33,7 +33,7 @@ use crate::ids::{Epoch, Offset, Place, RecordId};
 use crate::job::Job;
 
 /// The directory of the deletions' log, in the topic's.
-pub(super) const DELETED: &[u8] = b"deleted";
+pub const DELETED: &[u8] = b"deleted";
 
 /// Small, so that what is trimmed goes soon.
 const SEGMENT_BYTES: u64 = 1 << 20;
@@ -297,6 +297,11 @@ impl Log {
         let aside = format!("{}.foreign-{:08x}", String::from_utf8_lossy(DELETED), random_salt());
         self.dir.rename(DELETED, &self.dir, aside.as_bytes())?;
         Ok(false)
+    }
+
+    /// The deletions' log, open for writing; `None` = there never was a deletion.
+    pub fn deletions_log(&self, job: &Job) -> Result<Option<Log>> {
+        if self.has_deletions() { self.open_deletions_log(Mode::Write, job) } else { Ok(None) }
     }
 
     /// `None` = there is none, or of another life of the topic: its records all were lost.

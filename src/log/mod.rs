@@ -24,11 +24,14 @@
 //! | `inspect` | looking at files, whatever state they are in |
 //! | `verify`, `sweep` | reading and checking every byte |
 //! | `mend`, `rewrite` | making a damaged log whole again |
+//! | `capture`, `establish` | what a copy of a log has to hold; making a log of a copy |
 
 mod append;
 mod bell;
+mod capture;
 mod deleted;
 mod deletions;
+mod establish;
 mod find;
 mod head;
 mod index;
@@ -67,8 +70,10 @@ use crate::job::Job;
 
 pub use append::Appended;
 pub use bell::Bell;
+pub use capture::Copied;
 pub use deleted::Deleted;
-pub use deletions::DeletedNow;
+pub use deletions::{DELETED, DeletedNow};
+pub use establish::{check_segment, establish};
 #[cfg(test)]
 pub(crate) use head::INODE_WORDS_AT;
 pub use head::{HEAD, announce_settings};

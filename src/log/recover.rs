@@ -87,7 +87,7 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
 fn fence(dir: &Dir) -> Result<bool> {
     for base in segment::list(dir)?.into_iter().rev() {
         let Some(header) = segment::header_of(dir, base)? else { continue };
-        if header.boot != dir.boot().0 {
+        if header.boot != dir.boot().0 || is_frozen(dir, base)? {
             return Ok(false);
         }
         let file = dir.open_file(file_name(base).as_bytes(), Access::ReadWrite)?;
@@ -95,6 +95,11 @@ fn fence(dir: &Dir) -> Result<bool> {
         return Ok(true);
     }
     Ok(false)
+}
+
+/// Whether a snapshot may stand on the file, which then is not written to, wherever the log ends.
+fn is_frozen(dir: &Dir, base: Offset) -> Result<bool> {
+    dir.open_file(file_name(base).as_bytes(), Access::Read)?.is_frozen()
 }
 
 /// After a reboot what is in memory was read from the disk; syncing it costs little, and from then
@@ -151,6 +156,7 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening, has_deletions: bool) ->
     if let Some(last) = &survey.last
         && last.is_clean
         && is_lossless
+        && !is_frozen(dir, last.base)?
     {
         let file = dir.open_file(file_name(last.base).as_bytes(), Access::Read)?;
         write_index(dir, last.base, &survey.index)?;

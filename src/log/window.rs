@@ -252,7 +252,7 @@ mod tests {
 
     /// So many frames are longer than what is mapped at least.
     const FRAMES: u64 = 400;
-    const VALUE: [u8; 100_000] = [b'x'; 100_000];
+    static VALUE: [u8; 100_000] = [b'x'; 100_000];
 
     fn publish(log: &Log, frames: u64) {
         let mut batch = BatchBuilder::new();

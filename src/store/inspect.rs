@@ -146,6 +146,7 @@ impl Store {
         match Store::open_on(path, &options, Arc::clone(&disk)) {
             Err(error @ (Error::StoreUnusable { .. } | Error::StoreMissing { .. })) => {
                 let Ok(root) = Dir::open(path, disk) else { return Err(error) };
+                super::refuse_copies(&root)?;
                 match root.dir(TOPICS) {
                     Ok(topics) if !topics.list()?.is_empty() => Ok(Store::without_file(root, topics, &options)),
                     _ => Err(error),

@@ -1,4 +1,4 @@
-//! The directory: many topics by name, their settings, cursors.
+//! The directory: many topics by name, their settings, cursors, copies of all of it.
 //!
 //! What it promises: nothing leaves the directory, no link inside it is followed, and it is made
 //! only where there was nothing. It knows names and settings; records are the log's.
@@ -21,13 +21,16 @@ mod limit_table;
 mod limits;
 mod mend;
 mod rename;
+mod restore;
 mod settings_file;
+mod snapshot;
 mod topics;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::clock::Clock;
+use crate::codec::manifest::MANIFEST;
 use crate::config::TopicSettings;
 use crate::disk::{self, Dir, Disk};
 use crate::error::{Error, Result};
@@ -39,6 +42,10 @@ pub use health::Quarantined;
 pub use inspect::{CursorFacts, StoreFacts, Stray, StrayKind, TopicFacts, file_frames, is_damage};
 pub use limit_table::{CLASSES, Counters, Counts, LimitSlot, LimitTable};
 pub use limits::LimitRules;
+#[cfg(test)]
+pub(crate) use restore::find_on;
+pub use restore::{FoundSnapshot, RestoreOptions, Restored, find_snapshot, restore, restore_stream};
+pub use snapshot::{Keep, SnapshotMade, SnapshotOptions, newest_snapshot};
 pub use topics::{ListedTopic, Topic};
 
 use cache::Cache;
@@ -96,6 +103,7 @@ impl Store {
         if !options.unsafe_fs {
             disk::check_filesystem(&root)?;
         }
+        refuse_copies(&root)?;
         let file = match settings_file::read_store(&root)? {
             Some(file) => file,
             None => make(&root, options)?,
@@ -207,6 +215,18 @@ fn make(root: &Dir, options: &StoreOptions) -> Result<StoreFile> {
     settings_file::create_store(root)?;
     root.sync()?;
     settings_file::read_store(root)?.ok_or_else(|| Error::StoreMissing { path: root.path().to_owned() })
+}
+
+/// Refuses a snapshot, which is not to change, and what a restore has not finished.
+fn refuse_copies(root: &Dir) -> Result<()> {
+    let refused = |why: &str| Err(Error::StoreUnusable { path: root.path().to_owned(), why: why.to_owned() });
+    if root.stat(MANIFEST.as_bytes())?.is_some() {
+        return refused("is a snapshot, not a store; make a store of it with: drave restore SNAPSHOT --into STORE");
+    }
+    if root.stat(restore::RESTORING)?.is_some() && root.stat(STORE_FILE.as_bytes())?.is_none() {
+        return refused("a restore into this directory is under way, or was cut short; run it again, or remove the directory");
+    }
+    Ok(())
 }
 
 fn exists_already(error: Error) -> Result<()> {

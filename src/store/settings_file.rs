@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -46,25 +47,28 @@ struct TopicToml {
 }
 
 pub(super) fn read_store(root: &Dir) -> Result<Option<StoreFile>> {
-    let Some(bytes) = root.read(STORE_FILE.as_bytes(), BYTES_MAX)? else { return Ok(None) };
-    let wrong = |why: String| Error::StoreUnusable { path: root.path().join(STORE_FILE), why };
-    let text = String::from_utf8(bytes).map_err(|_| wrong("is not text".to_owned()))?;
-    check_version(&text, root)?;
+    let bytes = root.read(STORE_FILE.as_bytes(), BYTES_MAX)?;
+    bytes.map(|bytes| parse_store(&bytes, &root.path().join(STORE_FILE))).transpose()
+}
+
+/// What the bytes of the `store.toml` at `path` say.
+pub(super) fn parse_store(bytes: &[u8], path: &Path) -> Result<StoreFile> {
+    let wrong = |why: String| Error::StoreUnusable { path: path.to_owned(), why };
+    let text = String::from_utf8(bytes.to_vec()).map_err(|_| wrong("is not text".to_owned()))?;
+    check_version(&text, path)?;
     let file: StoreToml = toml::from_str(&text).map_err(|error| wrong(format!("cannot be read: {}", one_line(&error))))?;
     if file.version == 0 {
         return Err(wrong("has format version 0, which never was".to_owned()));
     }
     let defaults = overrides(file.defaults).map_err(|why| wrong(format!("[defaults] {why}")))?.over(&TopicSettings::default());
-    Ok(Some(StoreFile { version: file.version, id: file.id, defaults }))
+    Ok(StoreFile { version: file.version, id: file.id, defaults })
 }
 
 /// A newer version may have members that this drave does not know: its number is read first.
-fn check_version(text: &str, root: &Dir) -> Result<()> {
+fn check_version(text: &str, path: &Path) -> Result<()> {
     let version = toml::from_str::<toml::Table>(text).ok().and_then(|table| table.get("version")?.as_integer());
     match version.map(u32::try_from) {
-        Some(Ok(found)) if found > VERSION => {
-            Err(Error::VersionTooNew { path: root.path().join(STORE_FILE), found, supported: VERSION })
-        }
+        Some(Ok(found)) if found > VERSION => Err(Error::VersionTooNew { path: path.to_owned(), found, supported: VERSION }),
         _ => Ok(()),
     }
 }

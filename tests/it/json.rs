@@ -31,6 +31,8 @@ fn every_verb_that_prints_data_has_json() {
     store.ok(&["dlq", "retry", "t", "-g", "dies", "0"]);
     let _server = Server::start(&store, &[]);
     store.ok(&["limit", "set", "topic:t", "1000/s", "10MB/s"]);
+    let copies = store.beside().join("copies").into_os_string().into_string().expect("UTF-8");
+    let snapshot = [copies.as_str()];
     let verbs = verbs(&[]);
     assert!(verbs.len() > 10, "{verbs:?}");
     for verb in verbs {
@@ -45,8 +47,9 @@ fn every_verb_that_prints_data_has_json() {
             "dlq list" => &["t", "-g", "dies"],
             "inspect pending" => &["t", "dies"],
             "inspect groups" => &[],
-            "generate" | "generate man" | "generate completions" | "generate systemd" | "serve" => continue,
             "generate grafana" | "generate alerts" | "metrics" => continue,
+            "generate" | "generate man" | "generate completions" | "generate systemd" | "serve" | "restore" => continue,
+            "snapshot" => &snapshot,
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],
             "limit set" | "limit clear" => continue,
             "limit list" | "inspect limits" => &[],

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod consume;
+mod copies;
 mod damage;
 mod deleted;
 mod dlq;

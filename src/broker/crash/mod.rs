@@ -12,10 +12,12 @@
 //! | `groups` | power cuts while a group works |
 //! | `deletions` | power cuts and kills while records are deleted |
 //! | `mend` | repairs of damage, cut short |
+//! | `copies` | snapshots and restores, cut short, and beside work |
 //! | `rename` | power cuts and failures while a topic is renamed |
 //! | `model` | random work against a naive model |
 
 mod check;
+mod copies;
 mod deletions;
 mod faults;
 mod groups;

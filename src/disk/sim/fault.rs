@@ -15,6 +15,7 @@ pub(crate) enum Kind {
     Rename,
     Link,
     Unlink,
+    Exchange,
 }
 
 impl Kind {
@@ -28,6 +29,7 @@ impl Kind {
             Op::Rename { .. } => Kind::Rename,
             Op::Link { .. } => Kind::Link,
             Op::Unlink { .. } => Kind::Unlink,
+            Op::Exchange { .. } => Kind::Exchange,
         }
     }
 }

@@ -57,6 +57,7 @@ pub(super) enum NameChange {
     Add(Vec<u8>, NodeId),
     Remove(Vec<u8>),
     Move(Vec<u8>, Vec<u8>),
+    Swap(Vec<u8>, Vec<u8>),
 }
 
 #[derive(Debug)]
@@ -73,6 +74,7 @@ enum Pending {
     Rename { dir: NodeId, name: Vec<u8>, new_name: Vec<u8> },
     Link { from: NodeId, name: Vec<u8>, to: NodeId, new_name: Vec<u8> },
     Remove { dir: NodeId, name: Vec<u8> },
+    Exchange { dir: NodeId, name: Vec<u8>, other: Vec<u8> },
 }
 
 impl<T> Event<T> {
@@ -248,6 +250,11 @@ impl Tree {
                 self.await_outcome(now, fails, Pending::Remove { dir: id, name: name.to_vec() });
                 format!("unlink {}/{}", self.say(id), name.escape_ascii())
             }
+            Op::Exchange { dir, name, other } => {
+                let id = self.id(*dir);
+                self.await_outcome(now, fails, Pending::Exchange { dir: id, name: name.to_vec(), other: other.to_vec() });
+                format!("exchange {}/{} {}", self.say(id), name.escape_ascii(), other.escape_ascii())
+            }
         };
         let who = schedule::this_thread().map_or_else(|| "-".to_owned(), |thread| thread.to_string());
         let outcome = if fails { format!("  {verdict:?}") } else { String::new() };
@@ -343,6 +350,13 @@ impl Tree {
                     self.name(to, at, NameChange::Add(new_name, id));
                 }
             }
+            Pending::Exchange { dir, name, other } => {
+                let Body::Dir { entries, .. } = &self.nodes[dir].body else { return };
+                let Some(&id) = entries.get(&name) else { return };
+                if self.inode_at(dir, &other) == Some(self.nodes[id].inode) {
+                    self.name(dir, at, NameChange::Swap(name, other));
+                }
+            }
             Pending::Remove { dir, name } => {
                 if self.inode_at(dir, &name).is_none() {
                     self.name(dir, at, NameChange::Remove(name));
@@ -394,6 +408,12 @@ pub(super) fn apply(change: &NameChange, entries: &mut BTreeMap<Vec<u8>, NodeId>
         NameChange::Move(name, new_name) => {
             if let Some(id) = entries.remove(name) {
                 entries.insert(new_name.clone(), id);
+            }
+        }
+        NameChange::Swap(name, other) => {
+            if let (Some(id), Some(of_other)) = (entries.remove(name), entries.remove(other)) {
+                entries.insert(name.clone(), of_other);
+                entries.insert(other.clone(), id);
             }
         }
     }
