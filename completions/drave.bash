@@ -31,6 +31,9 @@ _drave() {
             drave,inspect)
                 cmd="drave__subcmd__inspect"
                 ;;
+            drave,limit)
+                cmd="drave__subcmd__limit"
+                ;;
             drave,metrics)
                 cmd="drave__subcmd__metrics"
                 ;;
@@ -40,8 +43,14 @@ _drave() {
             drave,replay)
                 cmd="drave__subcmd__replay"
                 ;;
+            drave,restore)
+                cmd="drave__subcmd__restore"
+                ;;
             drave,serve)
                 cmd="drave__subcmd__serve"
+                ;;
+            drave,snapshot)
+                cmd="drave__subcmd__snapshot"
                 ;;
             drave,tail)
                 cmd="drave__subcmd__tail"
@@ -118,6 +127,9 @@ _drave() {
             drave__subcmd__inspect,groups)
                 cmd="drave__subcmd__inspect__subcmd__groups"
                 ;;
+            drave__subcmd__inspect,limits)
+                cmd="drave__subcmd__inspect__subcmd__limits"
+                ;;
             drave__subcmd__inspect,pending)
                 cmd="drave__subcmd__inspect__subcmd__pending"
                 ;;
@@ -132,6 +144,15 @@ _drave() {
                 ;;
             drave__subcmd__inspect,topics)
                 cmd="drave__subcmd__inspect__subcmd__topics"
+                ;;
+            drave__subcmd__limit,clear)
+                cmd="drave__subcmd__limit__subcmd__clear"
+                ;;
+            drave__subcmd__limit,list)
+                cmd="drave__subcmd__limit__subcmd__list"
+                ;;
+            drave__subcmd__limit,set)
+                cmd="drave__subcmd__limit__subcmd__set"
                 ;;
             drave__subcmd__topic,create)
                 cmd="drave__subcmd__topic__subcmd__create"
@@ -158,7 +179,7 @@ _drave() {
 
     case "${cmd}" in
         drave)
-            opts="-s -q -v -h -V --store --quiet --verbose --color --timeout --unsafe-fs --help --version publish tail replay consume group dlq topic inspect verify metrics serve generate"
+            opts="-s -q -v -h -V --store --quiet --verbose --color --timeout --unsafe-fs --help --version publish tail replay consume group dlq topic limit inspect verify metrics snapshot restore serve generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1040,7 +1061,7 @@ _drave() {
             return 0
             ;;
         drave__subcmd__inspect)
-            opts="-s -q -v -h --json --watch --store --quiet --verbose --color --timeout --unsafe-fs --help topics topic segments frames cursors groups group pending server"
+            opts="-s -q -v -h --json --watch --store --quiet --verbose --color --timeout --unsafe-fs --help topics topic segments frames cursors groups group pending server limits"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1190,6 +1211,40 @@ _drave() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        drave__subcmd__inspect__subcmd__limits)
+            opts="-s -q -v -h --json --watch --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --watch)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1395,6 +1450,134 @@ _drave() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        drave__subcmd__limit)
+            opts="-s -q -v -h --store --quiet --verbose --color --timeout --unsafe-fs --help set clear list"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        drave__subcmd__limit__subcmd__clear)
+            opts="-s -q -v -h --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        drave__subcmd__limit__subcmd__list)
+            opts="-s -q -v -h --json --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        drave__subcmd__limit__subcmd__set)
+            opts="-s -q -v -h --burst --adaptive --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --burst)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --adaptive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         drave__subcmd__metrics)
             opts="-o -s -q -v -h --output --namespace --label --labels-max --password-file --store --quiet --verbose --color --timeout --unsafe-fs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1450,7 +1633,7 @@ _drave() {
             return 0
             ;;
         drave__subcmd__publish)
-            opts="-0 -d -k -K -H -s -q -v -h --nul --delimiter --whole --file --json --by-topic --skip-bad --key --key-separator --key-from --header --tombstone --durability --receipts --expect-offset --no-create --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            opts="-0 -d -k -K -H -s -q -v -h --nul --delimiter --whole --file --json --by-topic --skip-bad --key --key-separator --key-from --header --tombstone --durability --receipts --expect-offset --limit-wait --no-create --store --quiet --verbose --color --timeout --unsafe-fs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1501,6 +1684,10 @@ _drave() {
                     return 0
                     ;;
                 --expect-offset)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1609,8 +1796,42 @@ _drave() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        drave__subcmd__restore)
+            opts="-s -q -v -h --into --verify --replace --yes --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --into)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         drave__subcmd__serve)
-            opts="-s -q -v -h --resp --password-file --slow-subscriber --subscriber-buffer --max-clients --query-buffer --argument-size --output-buffer --idle-timeout --allow-flush --log-format --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            opts="-s -q -v -h --resp --password-file --slow-subscriber --subscriber-buffer --max-clients --query-buffer --argument-size --output-buffer --idle-timeout --allow-flush --snapshot-every --snapshot-to --snapshot-keep --log-format --store --quiet --verbose --color --timeout --unsafe-fs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1652,8 +1873,58 @@ _drave() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --snapshot-every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snapshot-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snapshot-keep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        drave__subcmd__snapshot)
+            opts="-s -q -v -h --keep --keep-daily --verify --json --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --keep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-daily)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --store)

@@ -41,9 +41,12 @@ complete -c drave -n "__fish_drave_needs_command" -f -a "consume" -d 'Work throu
 complete -c drave -n "__fish_drave_needs_command" -f -a "group" -d 'Create, change, move, delete and list consumer groups'
 complete -c drave -n "__fish_drave_needs_command" -f -a "dlq" -d 'List, retry and drop the dead letters of a group'
 complete -c drave -n "__fish_drave_needs_command" -f -a "topic" -d 'Create, change, trim, delete and list topics'
+complete -c drave -n "__fish_drave_needs_command" -f -a "limit" -d 'Set, clear and list rate limits'
 complete -c drave -n "__fish_drave_needs_command" -f -a "inspect" -d 'Look at a store, its topics, segments, frames and cursors'
 complete -c drave -n "__fish_drave_needs_command" -f -a "verify" -d 'Read every byte, check every checksum and link'
 complete -c drave -n "__fish_drave_needs_command" -f -a "metrics" -d 'Print the state of the store for Prometheus, without a server'
+complete -c drave -n "__fish_drave_needs_command" -f -a "snapshot" -d 'Make a consistent copy of the store'
+complete -c drave -n "__fish_drave_needs_command" -f -a "restore" -d 'Make a store, or topics of one, of a snapshot'
 complete -c drave -n "__fish_drave_needs_command" -f -a "serve" -d 'Serve the store to Redis clients, in any language'
 complete -c drave -n "__fish_drave_needs_command" -f -a "generate" -d 'Generate man pages, shell completions, and what runs and watches drave'
 complete -c drave -n "__fish_drave_using_subcommand publish" -s d -l delimiter -d 'Records on stdin end in this; \\n \\t \\r \\0 \\\\ and \\xNN are understood' -r
@@ -56,6 +59,7 @@ complete -c drave -n "__fish_drave_using_subcommand publish" -l durability -d 'A
 async\t''
 sync\t''"
 complete -c drave -n "__fish_drave_using_subcommand publish" -l expect-offset -d 'Publish only if the first record gets this offset, and each further one the next; else exit 12' -r
+complete -c drave -n "__fish_drave_using_subcommand publish" -l limit-wait -d 'How long each batch waits where rate limits hold it up. Without: it is refused at once, exit 9, and stderr says when to come again. A batch larger than a limit\'s burst is published in pieces' -r
 complete -c drave -n "__fish_drave_using_subcommand publish" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand publish" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
@@ -401,26 +405,69 @@ complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subco
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+complete -c drave -n "__fish_drave_using_subcommand limit; and not __fish_seen_subcommand_from set clear list" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand limit; and not __fish_seen_subcommand_from set clear list" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -s q -l quiet -d 'Say nothing on stderr but errors'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "topics" -d 'All topics'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "topic" -d 'All that is known of a topic'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "segments" -d 'The segment files of a topic'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "frames" -d 'The frames in the segment files of a topic, or in one such file'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "cursors" -d 'The places that tail --as NAME keeps'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "groups" -d 'Consumer groups, and how far behind they are'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "group" -d 'The consumers of a group'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "pending" -d 'What a group has been given and has not settled'
-complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server" -f -a "server" -d 'The server of the store: connections, commands, errors, latencies, rates'
+complete -c drave -n "__fish_drave_using_subcommand limit; and not __fish_seen_subcommand_from set clear list" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand limit; and not __fish_seen_subcommand_from set clear list" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand limit; and not __fish_seen_subcommand_from set clear list" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand limit; and not __fish_seen_subcommand_from set clear list" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand limit; and not __fish_seen_subcommand_from set clear list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand limit; and not __fish_seen_subcommand_from set clear list" -f -a "set" -d 'Set a limit, or change one'
+complete -c drave -n "__fish_drave_using_subcommand limit; and not __fish_seen_subcommand_from set clear list" -f -a "clear" -d 'Remove limits'
+complete -c drave -n "__fish_drave_using_subcommand limit; and not __fish_seen_subcommand_from set clear list" -f -a "list" -d 'List all limits'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from set" -l burst -d 'So much at once: records, or with a unit bytes, as 64KiB; without, what comes in a second' -r
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from set" -l adaptive -d 'Go slower, at half the rate at worst, while the load is high: off, on, append:DURATION, sync:DURATION, lag:RECORDS, lag:DURATION' -r
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from set" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from set" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from set" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from set" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from set" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from set" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from clear" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from clear" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from clear" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from clear" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from clear" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from clear" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from clear" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -l json -d 'Print an object a line: {"limit","rate","burst","rate_bytes","burst_bytes","adaptive"}, null for what is not set'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -f -a "topics" -d 'All topics'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -f -a "topic" -d 'All that is known of a topic'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -f -a "segments" -d 'The segment files of a topic'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -f -a "frames" -d 'The frames in the segment files of a topic, or in one such file'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -f -a "cursors" -d 'The places that tail --as NAME keeps'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -f -a "groups" -d 'Consumer groups, and how far behind they are'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -f -a "group" -d 'The consumers of a group'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -f -a "pending" -d 'What a group has been given and has not settled'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -f -a "server" -d 'The server of the store: connections, commands, errors, latencies, rates'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -f -a "limits" -d 'Rate limits, and what they did'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from topics" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
@@ -527,6 +574,17 @@ complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_sub
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from server" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from limits" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from limits" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from limits" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from limits" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from limits" -l json -d 'Print objects, one a line; their members are named as the columns, and null where a table has nothing'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from limits" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from limits" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from limits" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand inspect; and __fish_seen_subcommand_from limits" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand verify" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand verify" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
@@ -554,6 +612,32 @@ complete -c drave -n "__fish_drave_using_subcommand metrics" -s q -l quiet -d 'S
 complete -c drave -n "__fish_drave_using_subcommand metrics" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand metrics" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l keep -d 'Then remove all but the N newest snapshots in DEST' -r
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l keep-daily -d 'Keep also the last snapshot of each of the last N days that have any' -r
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l verify -d 'Read all of it back before it counts; what is wrong: exit 7, and there is no snapshot'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l json -d 'Print an object: {"snapshot","topics","files","bytes","bytes_copied"}'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand restore" -l into -d 'The store to make, or to put topics into' -r
+complete -c drave -n "__fish_drave_using_subcommand restore" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand restore" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand restore" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand restore" -l verify -d 'Then read the restored topics and groups as `drave verify` does; damage: exit 7'
+complete -c drave -n "__fish_drave_using_subcommand restore" -l replace -d 'Replace topics that are there already'
+complete -c drave -n "__fish_drave_using_subcommand restore" -l yes -d 'Do not ask'
+complete -c drave -n "__fish_drave_using_subcommand restore" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand restore" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand restore" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand serve" -l resp -d 'Also listen on this address, as 127.0.0.1:7379 or [::1]:7379; repeatable. Port 0: any free one' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l password-file -d 'Clients have to say the password that this file holds (its first line): AUTH, or HELLO 3 AUTH default PASSWORD' -r -F
 complete -c drave -n "__fish_drave_using_subcommand serve" -l slow-subscriber -d 'What becomes of messages for a subscriber that does not keep up' -r -f -a "drop-oldest\t'What waits longest goes'
@@ -565,6 +649,9 @@ complete -c drave -n "__fish_drave_using_subcommand serve" -l query-buffer -d 'T
 complete -c drave -n "__fish_drave_using_subcommand serve" -l argument-size -d 'The largest argument of a request' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l output-buffer -d 'The largest reply: beyond it the connection is closed. Who does not read has 256 KiB of replies made at a time' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l idle-timeout -d 'Close connections that say nothing for so long; those that wait or listen are left alone [default: never]' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-every -d 'Make a snapshot so long after the newest one in the directory of --snapshot-to' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-to -d 'Where to make snapshots, as `drave snapshot DEST` does' -r -F
+complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-keep -d 'Then remove all but the N newest [default: none is removed]' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l log-format -d 'How the log on stderr is written' -r -f -a "text\t''
 json\t''"
 complete -c drave -n "__fish_drave_using_subcommand serve" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
