@@ -6,12 +6,14 @@
 mod bury;
 mod consume;
 pub mod dead_letters;
+pub mod dedup;
 mod feed;
 mod flusher;
 pub mod group;
 mod journal;
 mod members;
 mod publish;
+mod seen;
 mod shared;
 
 pub use consume::{GroupMember, GroupSettler, Handed, Joining, OpenGroup, create_group};
@@ -19,6 +21,7 @@ pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
 pub use flusher::Flusher;
 pub use journal::{Journal, mend_group, verify_group};
 pub use publish::{Level, TopicPublisher};
+pub use seen::{Message, Seen, Sent};
 pub use shared::{Asked, Before, Claiming, Handout, Numbers, Scanned, SharedGroup, Start, Told, Want};
 
 #[cfg(test)]

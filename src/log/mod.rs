@@ -17,14 +17,17 @@
 //! | `survey` | what the files say when nobody can be asked |
 //! | `recover` | making a log of them again |
 //! | `append`, `sync`, `trim` | what writers do |
+//! | `active` | the segment that is appended to |
 //! | `repair` | after a failed sync |
 //! | `read`, `step`, `window`, `opened`, `find` | what readers do |
+//! | `origins` | who sent which record |
 //! | `deletions`, `deleted` | deleting single records, and which are deleted |
 //! | `bell` | waking those who wait for many logs |
 //! | `inspect` | looking at files, whatever state they are in |
 //! | `verify`, `sweep` | reading and checking every byte |
 //! | `mend`, `rewrite` | making a damaged log whole again |
 
+mod active;
 mod append;
 mod bell;
 mod deleted;
@@ -38,6 +41,7 @@ mod locks;
 mod mend;
 mod open;
 mod opened;
+mod origins;
 mod read;
 mod recover;
 mod repair;
@@ -74,13 +78,14 @@ pub use head::HEAD;
 pub(crate) use head::INODE_WORDS_AT;
 pub use mend::Mended;
 pub use open::{Mode, Opening};
+pub use origins::OriginReader;
 pub use read::LogReader;
 pub use recover::Recovered;
 pub use step::{GapReason, LogGap, Step};
 pub use trim::TrimmedLog;
 pub use verify::{Finding, Severity, Verified, verify};
 
-use append::Appender;
+use active::Appender;
 use deletions::Deletions;
 use head::Head;
 use survey::Survey;
@@ -95,6 +100,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// A segment older than this is sealed.
     pub segment_age: Duration,
+    /// A segment whose records have origins stays so long, also when all of them are trimmed.
+    pub origin_age: Duration,
 }
 
 /// An open log. Threads may share it.
