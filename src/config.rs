@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::ids::{TimestampMs, TopicName};
+use crate::ids::{RecordId, TimestampMs, TopicName};
 use crate::units::{self, Counted, Rate};
 
 /// What must have happened before a record counts as stored.
@@ -100,6 +100,12 @@ pub struct TopicSettings {
     pub compression: Compression,
     /// The largest record, in bytes of its fields.
     pub record_bytes_max: u64,
+    /// How long a message is known that may be sent again.
+    pub dedup_window: Duration,
+    /// How many messages of one producer are known: the newest.
+    pub dedup_size: u64,
+    /// Messages up to this ID are not known any more.
+    pub dedup_after: RecordId,
     /// When a running server deletes the topic, in ms since 1970.
     pub expire_at: Option<TimestampMs>,
     /// How much may be published.
@@ -244,6 +250,9 @@ impl Default for TopicSettings {
             segment_age: Duration::from_secs(7 * 86_400),
             compression: Compression::None,
             record_bytes_max: RECORD_BYTES_LIMIT,
+            dedup_window: Duration::from_secs(100),
+            dedup_size: 100,
+            dedup_after: RecordId::ZERO,
             expire_at: None,
             limit: LimitSettings::default(),
         }
@@ -314,6 +323,36 @@ pub const SETTINGS: &[Setting] = &[
         help: "larger records are refused",
         read: |s| units::format_size(s.record_bytes_max),
         write: |s, v| bounded(units::parse_size(v)?, 1..=RECORD_BYTES_LIMIT, "1 byte to 512MiB").map(|v| s.record_bytes_max = v),
+    },
+    Setting {
+        name: "dedup-window",
+        values: "duration, 1s..1d",
+        help: "how long a message that is sent again is known",
+        read: |s| units::format_duration(s.dedup_window),
+        write: |s, v| {
+            let range = Duration::from_secs(1)..=Duration::from_secs(86_400);
+            bounded(units::parse_duration(v)?, range, "1s to 1d").map(|v| s.dedup_window = v)
+        },
+    },
+    Setting {
+        name: "dedup-size",
+        values: "number, 1..10000",
+        help: "so many messages of a producer are known, the newest",
+        read: |s| s.dedup_size.to_string(),
+        write: |s, v| {
+            let number = v.parse().map_err(|_| format!("'{v}' is not a number: 1 to 10000"))?;
+            bounded(number, 1..=10_000, "1 to 10000").map(|v| s.dedup_size = v)
+        },
+    },
+    Setting {
+        name: "dedup-after",
+        values: "none, ID",
+        help: "messages up to this ID are not known any more",
+        read: |s| if s.dedup_after == RecordId::ZERO { "none".to_owned() } else { s.dedup_after.to_string() },
+        write: |s, v| {
+            let id = if v == "none" { Ok(RecordId::ZERO) } else { v.parse() };
+            id.map(|id| s.dedup_after = id).map_err(|()| format!("'{v}' is not an ID: none, or as 1526919030474-55"))
+        },
     },
     Setting {
         name: "expire-at",

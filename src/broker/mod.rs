@@ -6,6 +6,7 @@
 mod bury;
 mod consume;
 pub mod dead_letters;
+pub mod dedup;
 mod feed;
 mod flusher;
 mod gate;
@@ -14,6 +15,7 @@ mod journal;
 pub mod limits;
 mod members;
 mod publish;
+mod seen;
 mod shared;
 
 pub use consume::{GroupMember, GroupSettler, Handed, Joining, OpenGroup, create_group};
@@ -22,6 +24,7 @@ pub use flusher::Flusher;
 pub use gate::{Amount, Gate, Lag, Stretch, Work};
 pub use journal::{Journal, mend_group, verify_group};
 pub use publish::{Level, TopicPublisher, slowest_group};
+pub use seen::{Message, Seen, Sent};
 pub use shared::{Asked, Before, Claiming, Handout, Numbers, Scanned, SharedGroup, Start, Told, Want};
 
 #[cfg(test)]

@@ -7,9 +7,10 @@
 //!
 //!   entry   = varint(value bytes * 2 + more)                 more = 0: a record with a value and no more
 //!             if more = 1:
-//!             flags u8     NULL KEY VALUE HEADERS LISTED ID SKIP
+//!             flags u8     NULL KEY VALUE HEADERS LISTED ID SKIP ORIGIN
 //!             SKIP         varint: offsets left out before this record (compaction removed them)
 //!             ID           varint ms step, varint seq         seq: absolute if the ms stepped, else step - 1
+//!             ORIGIN       who sent it, and as what (origin.rs draws it)
 //!             KEY          varint n, n bytes
 //!             HEADERS      varint count, count * (varint n, name, varint m, value)
 //!             LISTED       varint count, count * (name code, varint m, value)
@@ -25,6 +26,7 @@
 
 use std::fmt;
 
+use super::origin::Origin;
 use super::varint;
 use crate::ids::{Offset, RecordId};
 
@@ -35,7 +37,7 @@ pub(super) const HEADERS: u8 = 8;
 pub(super) const LISTED: u8 = 16;
 pub(super) const ID: u8 = 32;
 pub(super) const SKIP: u8 = 64;
-pub(super) const FLAGS_KNOWN: u8 = NULL | KEY | VALUE | HEADERS | LISTED | ID | SKIP;
+pub(super) const ORIGIN: u8 = 128;
 
 /// The most fields one record can have.
 pub const FIELDS_MAX: usize = 65_535;
@@ -79,6 +81,8 @@ pub struct Batch<'a> {
     pub plain: bool,
     /// Which IDs they want.
     pub ids: BatchIds,
+    /// How many of them have an origin.
+    pub origins: u32,
     /// Field bytes of the largest record.
     pub record_bytes_max: u64,
     /// See the drawing.
@@ -125,6 +129,15 @@ impl Batch<'_> {
         each(&piece.batch())
     }
 
+    /// The body, as it is without compression.
+    #[must_use]
+    pub fn to_body(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(self.body_bytes());
+        self.put_front(&mut body);
+        body.extend_from_slice(self.values);
+        body
+    }
+
     /// Appends what stands before the values in the body.
     pub(super) fn put_front(&self, out: &mut Vec<u8>) {
         varint::put(out, self.table.len() as u64);
@@ -140,6 +153,7 @@ pub struct BatchBuilder {
     count: u32,
     not_plain: bool,
     ids: Option<(RecordId, RecordId)>,
+    origins: u32,
     record_bytes_max: u64,
 }
 
@@ -176,14 +190,33 @@ impl BatchBuilder {
             }
             return Ok(());
         }
-        self.put_entry(&shape, null, id_step);
-        self.count += 1;
-        let bytes: u64 = fields.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum();
-        self.record_bytes_max = self.record_bytes_max.max(bytes);
+        self.put_entry(&shape, null, id_step, None);
+        self.note(fields);
         Ok(())
     }
 
-    fn put_entry(&mut self, shape: &Shape<'_>, null: bool, id_step: Option<(u64, u64)>) {
+    /// The same for a record that gets its ID from the log, and is to tell where it comes from.
+    ///
+    /// # Errors
+    /// More than [`FIELDS_MAX`] fields; other records of the batch have IDs.
+    pub fn push_sent(&mut self, fields: &[FieldRef<'_>], null: bool, origin: &Origin<'_>) -> Result<(), Malformed> {
+        if fields.len() > FIELDS_MAX {
+            return Err(Malformed("a record has at most 65,535 fields"));
+        }
+        self.step_to(None)?;
+        self.put_entry(&Shape::of(fields, null), null, None, Some(origin));
+        self.origins += 1;
+        self.note(fields);
+        Ok(())
+    }
+
+    fn note(&mut self, fields: &[FieldRef<'_>]) {
+        self.count += 1;
+        let bytes: u64 = fields.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum();
+        self.record_bytes_max = self.record_bytes_max.max(bytes);
+    }
+
+    fn put_entry(&mut self, shape: &Shape<'_>, null: bool, id_step: Option<(u64, u64)>, origin: Option<&Origin<'_>>) {
         let mut flags = if null { NULL } else { 0 };
         if id_step.is_some() {
             flags |= ID;
@@ -192,6 +225,7 @@ impl BatchBuilder {
             Shape::Shaped { key, value, headers } => (key, value, headers, None),
             Shape::Listed(fields) => (None, None, &[], Some(fields)),
         };
+        flags |= if origin.is_some() { ORIGIN } else { 0 };
         flags |= if key.is_some() { KEY } else { 0 };
         flags |= if value.is_some() { VALUE } else { 0 };
         flags |= if headers.is_empty() { 0 } else { HEADERS };
@@ -201,6 +235,9 @@ impl BatchBuilder {
         if let Some((ms_step, seq)) = id_step {
             varint::put(&mut self.table, ms_step);
             varint::put(&mut self.table, seq);
+        }
+        if let Some(origin) = origin {
+            origin.put(&mut self.table);
         }
         if let Some(key) = key {
             self.put_bytes(key);
@@ -300,6 +337,7 @@ impl BatchBuilder {
                 Some((first, last)) => BatchIds::Explicit { first, last },
                 None => BatchIds::Auto,
             },
+            origins: self.origins,
             record_bytes_max: self.record_bytes_max,
             table: &self.table,
             values: &self.values,
@@ -347,16 +385,23 @@ impl<'a> Shape<'a> {
 mod tests {
     use super::*;
     use crate::codec::Records;
-    use crate::ids::Offset;
+    use crate::ids::{Offset, TimestampMs};
     use proptest::prelude::*;
 
-    type OwnedRecord = (Vec<(Vec<u8>, Vec<u8>)>, bool, Option<RecordId>);
+    type OwnedRecord = (Vec<(Vec<u8>, Vec<u8>)>, bool, Option<RecordId>, OwnedOrigin);
+    type OwnedOrigin = Option<(Vec<u8>, Vec<u8>, u64)>;
 
     fn encode(records: &[OwnedRecord]) -> (Vec<u8>, BatchBuilder) {
         let mut builder = BatchBuilder::new();
-        for (fields, null, id) in records {
+        for (fields, null, id, origin) in records {
             let fields: Vec<FieldRef<'_>> = fields.iter().map(|(n, v)| (&n[..], &v[..])).collect();
-            builder.push(&fields, *null, *id).expect("a legal record");
+            match origin {
+                None => builder.push(&fields, *null, *id),
+                Some((producer, message, at)) => {
+                    builder.push_sent(&fields, *null, &Origin { producer, message, at: TimestampMs(*at) })
+                }
+            }
+            .expect("a legal record");
         }
         let mut body = Vec::new();
         builder.batch().put_front(&mut body);
@@ -371,7 +416,8 @@ mod tests {
                 let record = record.expect("well formed");
                 let fields: Vec<_> = record.fields().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
                 assert_eq!(record.field_count(), fields.len());
-                (record.offset.0, record.id, (fields, record.null, None))
+                let origin = record.origin.map(|origin| (origin.producer.to_vec(), origin.message.to_vec(), origin.at.0));
+                (record.offset.0, record.id, (fields, record.null, None, origin))
             })
             .collect()
     }
@@ -381,18 +427,24 @@ mod tests {
         (name, proptest::collection::vec(any::<u8>(), 0..200))
     }
 
+    fn origin() -> impl Strategy<Value = OwnedOrigin> {
+        let name = || proptest::collection::vec(any::<u8>(), 0..200);
+        proptest::option::weighted(0.3, (name(), name(), any::<u64>()))
+    }
+
+    /// Records have IDs of their own, or come from somewhere, or neither; those of a batch have IDs or none.
     fn records() -> impl Strategy<Value = Vec<OwnedRecord>> {
-        let record = (proptest::collection::vec(field(), 0..5), any::<bool>(), any::<bool>(), 0u64..3, 0u64..300);
+        let record = (proptest::collection::vec(field(), 0..5), any::<bool>(), any::<bool>(), 0u64..3, 0u64..300, origin());
         (proptest::collection::vec(record, 1..20), any::<bool>()).prop_map(|(records, explicit)| {
             let mut id = RecordId { ms: 5, seq: u64::MAX - 2 };
             records
                 .into_iter()
-                .map(|(fields, null, jump, ms, seq)| {
+                .map(|(fields, null, jump, ms, seq, origin)| {
                     id = id.successor().expect("far from the end");
                     if jump {
                         id = if ms > 0 { RecordId { ms: id.ms + ms, seq } } else { id.advance(seq).expect("far") };
                     }
-                    (fields, null, explicit.then_some(id))
+                    (fields, null, explicit.then_some(id), origin.filter(|_| !explicit))
                 })
                 .collect()
         })
@@ -407,11 +459,11 @@ mod tests {
             let base_id = match batch.ids { BatchIds::Explicit { first, .. } => first, BatchIds::Auto => RecordId::ZERO };
             let back = decode(&body, 7, batch.count, base_id, batch.plain);
             prop_assert_eq!(back.len(), records.len());
+            prop_assert_eq!(batch.origins as usize, records.iter().filter(|(_, _, _, origin)| origin.is_some()).count());
             let mut expected_id = base_id;
-            for (index, ((offset, id, (fields, null, _)), (want_fields, want_null, want_id))) in back.iter().zip(&records).enumerate() {
+            for (index, ((offset, id, back), (fields, null, want_id, origin))) in back.iter().zip(&records).enumerate() {
                 prop_assert_eq!(*offset, 7 + index as u64);
-                prop_assert_eq!(fields, want_fields);
-                prop_assert_eq!(null, want_null);
+                prop_assert_eq!(back, &(fields.clone(), *null, None, origin.clone()));
                 prop_assert_eq!(*id, want_id.unwrap_or(expected_id));
                 expected_id = expected_id.successor().expect("far from the end");
             }
@@ -452,6 +504,23 @@ mod tests {
         let mut builder = BatchBuilder::new();
         builder.push_value(&[b'x'; 100]);
         assert_eq!(builder.bytes(), 103);
+    }
+
+    #[test]
+    fn an_origin_is_exactly_these_bytes_and_costs_others_none() {
+        let mut builder = BatchBuilder::new();
+        builder.push_value(b"x");
+        builder
+            .push_sent(&[(b"value", b"hi")], false, &Origin { producer: b"p", message: b"mm", at: TimestampMs(300) })
+            .expect("legal");
+        let mut expected = vec![10]; // the table has ten bytes
+        expected.extend_from_slice(&[2]); // a value of 1 byte and no more
+        expected.extend_from_slice(&[2 * 2 + 1, ORIGIN | VALUE]); // one of 2, and more
+        expected.extend_from_slice(&[1, b'p', 2, b'm', b'm']); // producer, message
+        expected.extend_from_slice(&[0xac, 2]); // 300 ms
+        expected.extend_from_slice(b"x\nhi\n");
+        assert_eq!(builder.batch().to_body(), expected);
+        assert_eq!((builder.batch().plain, builder.batch().origins), (true, 1));
     }
 
     #[test]

@@ -28,13 +28,13 @@
 //! even when somebody publishes a segment file. `next.base == this.base + this.span` always holds, so
 //! that a hole can be told from the headers alone.
 
-use std::borrow::Cow;
-
-use super::batch::{Batch, Malformed};
-use super::compress::{pack, unpack};
+use super::batch::Malformed;
+use super::compress::unpack;
 use super::records::{Records, RecordsMark};
-use crate::config::{Compression, RECORD_BYTES_LIMIT};
+use crate::config::RECORD_BYTES_LIMIT;
 use crate::ids::{Offset, RecordId};
+
+pub use super::packed::{Packed, Placing};
 
 const MAGIC: [u8; 4] = *b"DRVf";
 
@@ -66,6 +66,7 @@ pub const FRAME_BYTES_AIM: usize = 1 << 20;
 pub const FRAME_BYTES_MAX: usize = 2 * RECORD_BYTES_LIMIT as usize;
 
 const FLAG_PLAIN: u8 = 1;
+const FLAG_ORIGINS: u8 = 2;
 const COMPRESSION_ZSTD: u8 = 1;
 
 /// What a frame is.
@@ -125,6 +126,8 @@ pub struct FrameHeader {
     pub zstd: bool,
     /// Every record has its value among the values.
     pub plain: bool,
+    /// Some record has an origin.
+    pub has_origins: bool,
     /// The first offset it covers.
     pub base: Offset,
     /// How many offsets it covers.
@@ -157,7 +160,7 @@ impl FrameHeader {
         out[LENGTH_AT..KIND_AT].copy_from_slice(&self.length.to_le_bytes());
         out[KIND_AT] = self.kind.byte();
         out[COMPRESSION_AT] = if self.zstd { COMPRESSION_ZSTD } else { 0 };
-        out[FLAGS_AT] = if self.plain { FLAG_PLAIN } else { 0 };
+        out[FLAGS_AT] = (u8::from(self.plain) * FLAG_PLAIN) | (u8::from(self.has_origins) * FLAG_ORIGINS);
         out[RESERVED_AT] = 0;
         out[BASE_AT..SPAN_AT].copy_from_slice(&self.base.0.to_le_bytes());
         out[SPAN_AT..COUNT_AT].copy_from_slice(&self.span.to_le_bytes());
@@ -185,6 +188,7 @@ impl FrameHeader {
                 _ => return Err("a frame of unknown compression"),
             },
             plain: bytes[FLAGS_AT] & FLAG_PLAIN != 0,
+            has_origins: bytes[FLAGS_AT] & FLAG_ORIGINS != 0,
             base: Offset(u64_at(BASE_AT)),
             span: u32_at(SPAN_AT),
             count: u32_at(COUNT_AT),
@@ -375,114 +379,8 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What the log decides about a new frame; the rest is in the batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Placing {
-    /// The segment's salt.
-    pub salt: u32,
-    /// Where in the segment the frame begins.
-    pub position: u64,
-    /// Its first offset.
-    pub base: Offset,
-    /// The ID of its first record.
-    pub base_id: RecordId,
-    /// The topic's durable offset now.
-    pub durable: Offset,
-}
-
-/// A body that is ready to become a frame: encoding is done before any lock is taken.
-#[derive(Debug)]
-pub struct Packed<'a> {
-    front: Vec<u8>,
-    back: Cow<'a, [u8]>,
-    header: FrameHeader,
-}
-
-impl<'a> Packed<'a> {
-    /// Packs the records of `batch`, compressed if that makes them smaller.
-    ///
-    /// # Errors
-    /// When the batch is larger than a frame can be.
-    pub fn records(batch: &Batch<'a>, compression: Compression) -> Result<Packed<'a>, Malformed> {
-        let mut front = Vec::with_capacity(HEADER_BYTES + 10 + batch.table.len());
-        front.resize(HEADER_BYTES, 0);
-        batch.put_front(&mut front);
-        let mut back = Cow::Borrowed(batch.values);
-        let mut zstd = false;
-        if let Compression::Zstd(level) = compression {
-            let body = [&front[HEADER_BYTES..], batch.values].concat();
-            if let Some(packed) = pack(&body, level) {
-                front.truncate(HEADER_BYTES);
-                (back, zstd) = (Cow::Owned(packed), true);
-            }
-        }
-        let length = front.len() + back.len();
-        if length > FRAME_BYTES_MAX {
-            return Err(Malformed("the batch is larger than a frame can be"));
-        }
-        let header = FrameHeader {
-            length: length as u32,
-            kind: FrameKind::Records,
-            zstd,
-            plain: batch.plain,
-            base: Offset::ZERO,
-            span: batch.count,
-            count: batch.count,
-            base_id: RecordId::ZERO,
-            position: 0,
-            durable: Offset::ZERO,
-        };
-        Ok(Packed { front, back, header })
-    }
-
-    /// Packs a control frame: a mark, a new log start, or a hole of `span` offsets.
-    #[must_use]
-    pub fn control(kind: FrameKind, span: u32, body: &[u8]) -> Packed<'static> {
-        let mut front = vec![0; HEADER_BYTES];
-        front.extend_from_slice(body);
-        let header = FrameHeader {
-            length: front.len() as u32,
-            kind,
-            zstd: false,
-            plain: false,
-            base: Offset::ZERO,
-            span,
-            count: 0,
-            base_id: RecordId::ZERO,
-            position: 0,
-            durable: Offset::ZERO,
-        };
-        Packed { front, back: Cow::Borrowed(&[]), header }
-    }
-
-    /// Bytes of the frame.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        u64::from(self.header.length)
-    }
-
-    /// How many offsets it covers.
-    #[must_use]
-    pub fn span(&self) -> u32 {
-        self.header.span
-    }
-
-    /// The two parts of the frame's bytes, for one gathering write.
-    pub fn place(&mut self, placing: &Placing) -> [&[u8]; 2] {
-        let header = FrameHeader {
-            base: placing.base,
-            base_id: placing.base_id,
-            position: placing.position,
-            durable: placing.durable,
-            ..self.header
-        };
-        seal(&header, placing.salt, &mut self.front, &self.back);
-        [&self.front, &self.back]
-    }
-}
-
 /// Writes the header into the room before `front`'s body part, and the CRC over all of it.
-fn seal(header: &FrameHeader, salt: u32, front: &mut [u8], back: &[u8]) {
+pub(super) fn seal(header: &FrameHeader, salt: u32, front: &mut [u8], back: &[u8]) {
     let room = front.first_chunk_mut::<HEADER_BYTES>().expect("the caller left room for the header");
     header.put(room);
     let mut crc = crc32fast::Hasher::new_with_initial(salt);
@@ -494,7 +392,9 @@ fn seal(header: &FrameHeader, salt: u32, front: &mut [u8], back: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::BatchBuilder;
+    use crate::codec::{BatchBuilder, Origin};
+    use crate::config::Compression;
+    use crate::ids::TimestampMs;
     use proptest::prelude::*;
 
     const PLACING: Placing = Placing {
@@ -540,6 +440,22 @@ mod tests {
         crc.update(&expected[8..]);
         assert_eq!(actual[4..8], crc.finalize().to_le_bytes());
         assert_eq!(actual, expected);
+    }
+
+    #[test]
+    fn a_frame_says_whether_it_has_origins() {
+        let origin = Origin { producer: b"p", message: b"m", at: TimestampMs(1) };
+        for (is_sent, flags) in [(false, FLAG_PLAIN), (true, FLAG_PLAIN | FLAG_ORIGINS)] {
+            let mut builder = BatchBuilder::new();
+            builder.push_value(b"x");
+            if is_sent {
+                builder.push_sent(&[(b"value", b"y")], false, &origin).expect("legal");
+            }
+            let mut packed = Packed::records(&builder.batch(), Compression::None).expect("fits");
+            assert_eq!(packed.origins(), u32::from(is_sent));
+            let bytes = packed.place(&PLACING).concat();
+            assert_eq!((bytes[FLAGS_AT], whole(&bytes).header.has_origins), (flags, is_sent));
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ impl LineTable {
         (count > 0).then_some(Batch {
             count,
             plain: true,
+            origins: 0,
             ids: BatchIds::Auto,
             record_bytes_max: longest as u64,
             table: &self.table,

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::batch::{FLAGS_KNOWN, FieldRef, HEADERS, ID, KEY, LISTED, Malformed, NULL, SKIP, VALUE};
+use super::batch::{FieldRef, HEADERS, ID, KEY, LISTED, Malformed, NULL, ORIGIN, SKIP, VALUE};
+use super::origin::Origin;
 use super::varint;
 use crate::ids::{Offset, RecordId};
 
@@ -16,6 +17,8 @@ pub struct Record<'a> {
     pub id: RecordId,
     /// A tombstone: the key's records before it are superseded by nothing.
     pub null: bool,
+    /// Who sent it, and as what, if it was sent so.
+    pub origin: Option<Origin<'a>>,
     fields: FieldsOf<'a>,
     /// How many fields are in the list, or how many headers.
     listed: u32,
@@ -311,9 +314,6 @@ impl<'a> Records<'a> {
         if first & 1 == 1 {
             let (&byte, rest) = table.split_first().ok_or(CUT)?;
             (flags, table) = (byte, rest);
-            if flags & !FLAGS_KNOWN != 0 {
-                return Err(Malformed("an entry has an unknown flag"));
-            }
         }
         if flags & SKIP != 0 {
             offset = offset.plus(varint::take(&mut table).ok_or(CUT)?);
@@ -321,6 +321,10 @@ impl<'a> Records<'a> {
         if flags & ID != 0 {
             id = step_id(id, varint::take(&mut table).ok_or(CUT)?, varint::take(&mut table).ok_or(CUT)?)
                 .ok_or(Malformed("an ID is beyond the last possible one"))?;
+        }
+        let mut origin = None;
+        if flags & ORIGIN != 0 {
+            origin = Some(Origin::take(&mut table).ok_or(CUT)?);
         }
         let mut key = None;
         if flags & KEY != 0 {
@@ -352,7 +356,7 @@ impl<'a> Records<'a> {
         self.next_offset = offset.plus(1);
         self.next_id = id.successor();
         let fields = if listed { FieldsOf::Listed(list) } else { FieldsOf::Shaped { key, value, headers: list } };
-        Ok(Record { offset, id, null: flags & NULL != 0, fields, listed: listed_count })
+        Ok(Record { offset, id, null: flags & NULL != 0, origin, fields, listed: listed_count })
     }
 }
 

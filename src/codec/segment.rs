@@ -20,7 +20,9 @@
 //!   128     16    0
 //!   144      8    durable offset
 //!   152      8    made at, in ms since 1970
-//!   160     92    0
+//!   160     24    of records with an origin before this segment: the offset after the last one, how many
+//!                 there ever were, how many came again
+//!   184     68    0
 //!   252      4    CRC-32 of bytes 0..252
 //! ```
 //!
@@ -65,6 +67,19 @@ pub struct SegmentHeader {
     pub durable: Offset,
     /// When it was made.
     pub created: TimestampMs,
+    /// What origins there were before it.
+    pub origins: Origins,
+}
+
+/// What there ever was of records with an origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// None lies here or beyond.
+    pub end: Offset,
+    /// How many were added.
+    pub added: u64,
+    /// How many messages came again, and were not added; a power cut may cost some of this.
+    pub repeated: u64,
 }
 
 /// What a segment knows of the one before it.
@@ -109,7 +124,8 @@ impl SegmentHeader {
         put(&[0; 4]);
         let numbers =
             [self.log_start.0, self.last_id.ms, self.last_id.seq, self.entries_added, 0, 0, self.durable.0, self.created.0];
-        for number in numbers {
+        let origins = [self.origins.end.0, self.origins.added, self.origins.repeated];
+        for number in numbers.into_iter().chain(origins) {
             put(&number.to_le_bytes());
         }
         let mut bytes = [0; HEADER_BYTES];
@@ -155,7 +171,9 @@ impl SegmentHeader {
         let log_start = Offset(take_u64(&mut rest));
         let last_id = RecordId { ms: take_u64(&mut rest), seq: take_u64(&mut rest) };
         let entries_added = take_u64(&mut rest);
-        let (durable, created) = (Offset(take_u64(&mut &rest[16..])), TimestampMs(take_u64(&mut &rest[24..])));
+        let mut rest = &rest[16..];
+        let (durable, created) = (Offset(take_u64(&mut rest)), TimestampMs(take_u64(&mut rest)));
+        let origins = Origins { end: Offset(take_u64(&mut rest)), added: take_u64(&mut rest), repeated: take_u64(&mut rest) };
         ParsedHeader::Header(Box::new(SegmentHeader {
             salt,
             incarnation,
@@ -169,6 +187,7 @@ impl SegmentHeader {
             entries_added,
             durable,
             created,
+            origins,
         }))
     }
 }
@@ -225,6 +244,7 @@ mod tests {
             entries_added: 12,
             durable: Offset(15),
             created: TimestampMs(16),
+            origins: Origins { end: Offset(17), added: 18, repeated: 19 },
         }
     }
 
@@ -261,6 +281,10 @@ mod tests {
             (136, 0),
             (144, 15),
             (152, 16),
+            (160, 17),
+            (168, 18),
+            (176, 19),
+            (184, 0),
         ];
         for (at, value) in places {
             assert_eq!(u64_at(at), value, "at {at}");

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::active::Appender;
 use super::head::Head;
 use super::index::{self, IndexEntry};
 use super::locks::{self, APPEND, MAINTENANCE};
 use super::open::Opening;
 use super::recover;
-use super::segment::{Segment, random_salt};
+use super::segment::Segment;
 use super::slot::Slot;
-use super::survey::last_id_of;
 use super::{Log, LogOptions};
+use crate::codec::FrameKind;
 use crate::codec::batch::BatchIds;
-use crate::codec::frame::{self, Packed, Parsed, Placing};
-use crate::codec::segment::{HEADER_BYTES, file_name};
-use crate::codec::{FrameKind, SegmentHeader};
-use crate::disk::{Access, File, Standing};
+use crate::codec::frame::{Packed, Placing};
+use crate::disk::Standing;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Place, RecordId, TimestampMs};
 use crate::job::Job;
@@ -28,30 +27,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// An append that finds the page and the files apart has them recovered, and tries again. More often
 /// than this, somebody goes on destroying them.
 pub(super) const RECOVERIES_MAX: u32 = 4;
-
-/// What this process keeps open for appending.
-#[derive(Debug, Default)]
-pub(super) struct Appender {
-    active: Option<Arc<Segment>>,
-    /// The index of the active segment, once it has one.
-    index: Option<File>,
-    /// The log end that this process has seen last, and its epoch.
-    seen: Option<Place>,
-    /// When this process has last seen the page at its path.
-    looked: Option<Instant>,
-}
-
-impl Appender {
-    /// The active segment, once this process has appended to it.
-    pub(super) fn active(&self) -> Option<&Segment> {
-        self.active.as_deref()
-    }
-
-    /// Has the next append look whether the page is still at its path.
-    pub(super) fn forget_path(&mut self) {
-        self.looked = None;
-    }
-}
 
 /// What an append did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +52,12 @@ impl Appended {
 }
 
 /// What is to be appended.
-#[derive(Debug)]
 pub(super) struct Request<'a, 'b> {
     pub(super) frame: &'a mut Packed<'b>,
     pub(super) ids: BatchIds,
     pub(super) expect: Option<Offset>,
+    /// Asked, with the log end, whether the frame may go in there.
+    pub(super) check: Option<&'a mut dyn FnMut(Offset) -> Result<()>>,
     /// The last ID and the number of records added from then on, of a frame that sets them.
     pub(super) counters: Option<(RecordId, u64)>,
 }
@@ -89,7 +65,7 @@ pub(super) struct Request<'a, 'b> {
 impl<'a, 'b> Request<'a, 'b> {
     /// One to append a frame without records.
     pub(super) fn control(frame: &'a mut Packed<'b>) -> Request<'a, 'b> {
-        Request { frame, ids: BatchIds::Auto, expect: None, counters: None }
+        Request { frame, ids: BatchIds::Auto, expect: None, check: None, counters: None }
     }
 }
 
@@ -104,9 +80,21 @@ impl Log {
     /// gets [`Error::Poisoned`] or [`Error::Astray`], and one that has more does it. After an error nothing of the frame is in the log, unless the disk also refused to cut off what had
     /// been written of it: if that was all of it, the next append takes it in.
     pub fn append(&self, frame: &mut Packed<'_>, ids: BatchIds, expect: Option<Offset>, job: &Job) -> Result<Appended> {
+        self.append_checked(frame, ids, expect, None, job)
+    }
+
+    pub(super) fn append_checked(
+        &self,
+        frame: &mut Packed<'_>,
+        ids: BatchIds,
+        expect: Option<Offset>,
+        mut check: Option<&mut dyn FnMut(Offset) -> Result<()>>,
+        job: &Job,
+    ) -> Result<Appended> {
         let mut tries = 0;
         let appended = loop {
-            match self.append_once(Request { frame, ids, expect, counters: None }, job) {
+            let check = check.as_mut().map(|check| &mut **check as &mut dyn FnMut(Offset) -> Result<()>);
+            match self.append_once(Request { frame, ids, expect, check, counters: None }, job) {
                 Err(Error::Astray { .. }) if tries < RECOVERIES_MAX && job.patience().is_none() => {
                     tries += 1;
                     self.recover_in_place(job)?;
@@ -204,6 +192,9 @@ impl Log {
         {
             return Err(Error::OffsetConflict { expected, next: slot.log_end });
         }
+        if let Some(check) = request.check {
+            check(slot.log_end)?;
+        }
         let count = u64::from(request.frame.span());
         let (first_id, last_id) = assign_ids(request.ids, slot.last_id, count, now)?;
         let rolled = must_roll(&slot, request.frame.length(), &options, now);
@@ -220,9 +211,11 @@ impl Log {
         };
         let first = slot.log_end;
         let length = request.frame.length();
+        let origins = head.note_origins(first.plus(count), request.frame.origins());
         head.set_writing(true);
         if let Err(error) = segment.file.append_all(&request.frame.place(&placing), slot.end_position) {
             take_back(head, &segment, slot.end_position, length);
+            head.put_back_origins(origins);
             return Err(error);
         }
         // Whoever cut, replaced or removed the file, or appended to it by another page: the length or
@@ -244,126 +237,6 @@ impl Log {
         head.set_writing(false);
         appender.seen = Some(Place { offset: slot.log_end, epoch: head.epoch() });
         Ok(Appended { first, first_id, end: slot.log_end, epoch: head.epoch(), rolled })
-    }
-
-    /// Under the append lock: the state of the log, with the active segment open, and with what a
-    /// dead writer left behind the end taken in or cut off.
-    pub(super) fn catch_up(&self, head: &Head, appender: &mut Appender) -> Result<Slot> {
-        let Some(mut slot) = head.sound_slot() else { return Err(self.astray("its numbers do not fit together")) };
-        self.check_goes_forward(head, appender, &slot)?;
-        head.settle_words(&slot);
-        let is_open =
-            appender.active.as_ref().is_some_and(|open| open.base == slot.active_base && open.file.inode() == slot.active_inode);
-        if !is_open {
-            self.open_active(head, appender, &slot)?;
-        }
-        if head.is_writing() {
-            let segment = Arc::clone(appender.active.as_ref().expect("opened above"));
-            if segment.file.length()? < slot.end_position {
-                return Err(self.astray("the active segment was cut"));
-            }
-            adopt(&segment, &mut slot)?;
-            head.publish(&slot);
-            if self.has_begun_roll(&slot)? {
-                self.roll(head, appender, &mut slot)?;
-            }
-            head.set_writing(false);
-        }
-        Ok(slot)
-    }
-
-    fn open_active(&self, head: &Head, appender: &mut Appender, slot: &Slot) -> Result<()> {
-        appender.index = None;
-        let salt = slot.active_salt;
-        let open = || match Segment::open(&self.dir, slot.active_base, Access::ReadWrite, || Ok(Some(salt))) {
-            Err(error) if error.is_not_found() => Err(self.astray("the active segment is missing")),
-            other => other,
-        };
-        let mut segment = open();
-        if segment.as_ref().map_or(true, |segment| segment.file.inode() != slot.active_inode)
-            && self.finish_mending(head, slot)?
-        {
-            segment = open();
-        }
-        let segment = segment?;
-        if segment.file.inode() != slot.active_inode {
-            return Err(self.astray("the active segment is another file"));
-        }
-        // A page that was put back from a copy knows an end from before.
-        if !head.is_writing() && (segment.file.length()? != slot.end_position || self.has_begun_roll(slot)?) {
-            return Err(self.astray("the active segment does not end where the page says"));
-        }
-        appender.active = Some(Arc::new(segment));
-        Ok(())
-    }
-
-    /// An end that goes back within an epoch is no log's: somebody has written an old copy over the
-    /// page.
-    fn check_goes_forward(&self, head: &Head, appender: &mut Appender, slot: &Slot) -> Result<()> {
-        let now = Place { offset: slot.log_end, epoch: head.epoch() };
-        if appender.seen.is_some_and(|seen| seen.epoch == now.epoch && seen.offset > now.offset) {
-            return Err(self.astray("it went back in time"));
-        }
-        appender.seen = Some(now);
-        Ok(())
-    }
-
-    /// Whether a writer died, or met an error, while it made the next segment. That roll has to be
-    /// finished before anything else: the file says where the active segment ends, and if it came
-    /// back after a power cut, whatever had been appended behind that place would be lost.
-    fn has_begun_roll(&self, slot: &Slot) -> Result<bool> {
-        Ok(slot.log_end != slot.active_base && self.dir.stat(file_name(slot.log_end).as_bytes())?.is_some())
-    }
-
-    /// Seals the active segment and begins the next.
-    pub(super) fn roll(&self, head: &Head, appender: &mut Appender, slot: &mut Slot) -> Result<()> {
-        let active = appender.active.as_ref().expect("catch_up has opened it");
-        let (epoch, epoch_start, incarnation) = match &active.header {
-            Ok(header) => (header.epoch, header.epoch_start, header.incarnation),
-            // Its header is damaged: the page knows the rest, and a start that is too low clamps
-            // nobody who is not clamped anyway.
-            Err(_) => (head.epoch(), active.base, head.incarnation()),
-        };
-        let header = SegmentHeader {
-            salt: random_salt(),
-            incarnation,
-            boot: self.dir.boot().0,
-            epoch,
-            epoch_start,
-            base: slot.log_end,
-            previous: Some(active.as_previous(slot.end_position)),
-            log_start: head.log_start(),
-            last_id: slot.last_id,
-            entries_added: slot.entries_added,
-            durable: head.durable(),
-            created: self.clock.now(),
-        };
-        self.begin_segment(head, appender, slot, header)
-    }
-
-    /// Makes a segment and publishes it as the active one.
-    pub(super) fn begin_segment(
-        &self,
-        head: &Head,
-        appender: &mut Appender,
-        slot: &mut Slot,
-        header: SegmentHeader,
-    ) -> Result<()> {
-        let created = header.created;
-        head.set_writing(true);
-        let segment = Segment::create(&self.dir, header)?;
-        slot.active_base = segment.base;
-        slot.active_inode = segment.file.inode();
-        slot.active_salt = segment.salt;
-        slot.active_created = created;
-        slot.end_position = HEADER_BYTES as u64;
-        slot.index_bytes = 0;
-        slot.indexed = HEADER_BYTES as u64;
-        head.publish(slot);
-        head.set_writing(false);
-        head.bump_set_generation();
-        *appender = Appender { active: Some(Arc::new(segment)), index: None, ..std::mem::take(appender) };
-        Ok(())
     }
 
     /// The index is a hint: what cannot be written of it is left out.
@@ -457,32 +330,6 @@ fn take_back(head: &Head, segment: &Segment, end_position: u64, length: u64) {
     let written = segment.file.length().ok().filter(|now| (end_position..=end_position + length).contains(now));
     if written.is_some() && segment.file.truncate(end_position).is_ok() {
         head.set_writing(false);
-    }
-}
-
-/// Takes in whole frames that a writer wrote and did not live to publish; cuts off the rest.
-fn adopt(segment: &Segment, slot: &mut Slot) -> Result<()> {
-    loop {
-        let left = segment.file.length()?.saturating_sub(slot.end_position);
-        let mut bytes = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(frame::FRAME_BYTES_MAX)];
-        let n = segment.file.read_at(&mut bytes, slot.end_position)?;
-        match frame::parse(&bytes[..n], segment.salt, slot.end_position) {
-            Parsed::Frame(frame)
-                if frame.header.base == slot.log_end && (frame.header.count == 0 || frame.header.base_id > slot.last_id) =>
-            {
-                slot.end_position = frame.header.end_position();
-                slot.log_end = frame.header.end();
-                slot.entries_added += u64::from(frame.header.span);
-                if let Some((last_id, entries_added)) = frame.counters() {
-                    (slot.last_id, slot.entries_added) = (last_id, entries_added);
-                }
-                if frame.header.count > 0 {
-                    slot.last_id = last_id_of(&frame);
-                }
-            }
-            _ if left == 0 => return Ok(()),
-            _ => return segment.file.truncate(slot.end_position),
-        }
     }
 }
 

@@ -131,7 +131,12 @@ impl Log {
 
     fn deletions_opening(&self) -> Opening {
         Opening {
-            options: LogOptions { read_durable: false, segment_bytes: SEGMENT_BYTES, segment_age: Duration::MAX },
+            options: LogOptions {
+                read_durable: false,
+                segment_bytes: SEGMENT_BYTES,
+                segment_age: Duration::MAX,
+                origin_age: Duration::ZERO,
+            },
             clock: self.clock.clone(),
             incarnation: self.incarnation,
             bell: None,

@@ -7,12 +7,13 @@ use super::capture::has_header;
 use super::deletions::DELETED;
 use super::head::{HEAD, Head, Setup};
 use super::index::{self, IndexEntry};
+use super::origins::origins_in;
 use super::segment::{Segment, random_salt};
 use super::slot::Slot;
 use super::walk::{Found, Walk};
 use crate::clock::Clock;
 use crate::codec::segment::{HEADER_BYTES, index_name};
-use crate::codec::{LogFacts, SegmentFacts, SegmentHeader};
+use crate::codec::{LogFacts, Origins, SegmentFacts, SegmentHeader};
 use crate::disk::{Access, Dir, File, Map};
 use crate::error::{Error, Result};
 use crate::ids::Epoch;
@@ -29,17 +30,19 @@ pub fn check_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Res
     read_segment(file, log, segment).map(|_| ())
 }
 
-/// The same; what its index has to hold.
-fn read_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Result<Vec<IndexEntry>> {
+/// The same; what its index has to hold, and what is known of origins behind it.
+fn read_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Result<(Vec<IndexEntry>, Origins)> {
     let damaged = |position: u64, what: &str| Error::Damaged { path: file.path().to_owned(), position, what: what.to_owned() };
     let length = file.length()?;
     if length < segment.bytes {
         return Err(damaged(length, &format!("it is cut off: {} bytes were copied", segment.bytes)));
     }
-    match has_header(file, segment)? {
-        Some(header) if (header.base, header.salt) == (segment.base, segment.salt) && header.incarnation == log.incarnation => {}
+    let mut origins = match has_header(file, segment)? {
+        Some(header) if (header.base, header.salt) == (segment.base, segment.salt) && header.incarnation == log.incarnation => {
+            header.origins
+        }
         _ => return Err(damaged(0, "its header is not the one that was copied")),
-    }
+    };
     let mut entries: Vec<IndexEntry> = Vec::new();
     let mut end = segment.base;
     let map = Map::new(file, segment.bytes)?;
@@ -49,6 +52,10 @@ fn read_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Result<V
             Found::Frame(frame) => {
                 let header = &frame.header;
                 end = header.end();
+                if header.has_origins {
+                    origins.end = end;
+                    origins.added += origins_in(&frame);
+                }
                 if header.position - entries.last().map_or(HEADER_BYTES as u64, |entry| entry.position) >= index::STRIDE {
                     entries.push(IndexEntry::of(header));
                 }
@@ -60,7 +67,7 @@ fn read_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Result<V
     if end != segment.end {
         return Err(damaged(segment.bytes, &format!("it ends with offset {end}, and {} was copied", segment.end)));
     }
-    Ok(entries)
+    Ok((entries, origins))
 }
 
 /// Makes a log of the segments in `dir`, having read all of them. `at_least` is an epoch that others
@@ -69,9 +76,11 @@ fn read_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Result<V
 /// # Errors
 /// [`Error::Damaged`] when a segment is not what was copied.
 pub fn establish(dir: &Dir, log: &LogFacts, at_least: Epoch, clock: &Clock) -> Result<()> {
+    let mut origins = Origins::default();
     for segment in &log.segments {
         let file = dir.open_file(segment.file_name().as_bytes(), Access::Read)?;
-        let entries = read_segment(&file, log, segment)?;
+        let entries;
+        (entries, origins) = read_segment(&file, log, segment)?;
         if !entries.is_empty() {
             let index = dir.create_file(index_name(segment.base).as_bytes())?;
             index.write_all_at(&[&index::encode(&entries)], 0)?;
@@ -94,6 +103,7 @@ pub fn establish(dir: &Dir, log: &LogFacts, at_least: Epoch, clock: &Clock) -> R
             entries_added: log.entries_added,
             durable: log.end,
             created: now,
+            origins,
         },
     )?;
     let slot = Slot {
@@ -114,6 +124,7 @@ pub fn establish(dir: &Dir, log: &LogFacts, at_least: Epoch, clock: &Clock) -> R
         durable: log.end,
         log_start: log.log_start,
         epoch,
+        origins,
         poisoned: false,
         has_deletions: dir.stat(DELETED)?.is_some(),
     };

@@ -5,7 +5,7 @@
 //!    48  incarnation (16)
 //!    64  log end        72  durable        80  log start        88  epoch
 //!    96  set gen.      104  settings gen. 112  flags           120  base of the active segment
-//!   128  tail word     136  bells          144  deletions gen.
+//!   128  tail word     136  bells          144  deletions gen. 152  origins: end, added, repeated (24)
 //!   192  durable word  200  syncing       208  holder of sync
 //!   256  append word   264  writing       272  holder of append
 //!   320  maintenance word  328  holder of maintenance
@@ -27,6 +27,7 @@ use std::time::Duration;
 #[cfg(test)]
 use super::slot::SLOT_INODE;
 use super::slot::{SLOT_NUMBERS, Slot, check_of};
+use crate::codec::Origins;
 use crate::codec::segment::file_name;
 use crate::disk::{Access, BootId, Dir, File, PAGE_BYTES, Page, Word};
 use crate::error::{Error, Result};
@@ -54,6 +55,9 @@ const ACTIVE_BASE_AT: usize = 120;
 const TAIL_WORD_AT: usize = 128;
 const BELLS_AT: usize = 136;
 const DELETIONS_GENERATION_AT: usize = 144;
+const ORIGINS_END_AT: usize = 152;
+const ORIGINS_ADDED_AT: usize = 160;
+const ORIGINS_REPEATED_AT: usize = 168;
 const DURABLE_WORD_AT: usize = 192;
 const SYNCING_AT: usize = 200;
 pub(super) const SYNC_HOLDER_AT: usize = 208;
@@ -124,6 +128,7 @@ pub(super) struct Setup {
     pub(super) poisoned: bool,
     /// There is a log of deletions.
     pub(super) has_deletions: bool,
+    pub(super) origins: Origins,
 }
 
 impl Head {
@@ -256,6 +261,8 @@ impl Head {
         if setup.has_deletions {
             page.add(DELETIONS_GENERATION_AT, 1);
         }
+        self.put_back_origins(Some(setup.origins));
+        page.store(ORIGINS_REPEATED_AT, setup.origins.repeated);
         self.publish(&setup.slot);
         self.store_16(BOOT_AT, boot.0);
     }
@@ -346,6 +353,32 @@ impl Head {
 
     pub(super) fn bump_deletions_generation(&self) {
         self.page.add(DELETIONS_GENERATION_AT, 1);
+    }
+
+    /// See [`Origins`].
+    pub(super) fn origins(&self) -> Origins {
+        let [added, repeated] = [ORIGINS_ADDED_AT, ORIGINS_REPEATED_AT].map(|at| self.page.load(at));
+        Origins { end: Offset(self.page.load(ORIGINS_END_AT)), added, repeated }
+    }
+
+    /// Before a frame with so many origins is written, up to `end`; says what was known before, if there
+    /// are any.
+    pub(super) fn note_origins(&self, end: Offset, count: u32) -> Option<Origins> {
+        let before = (count > 0).then(|| self.origins())?;
+        self.page.store(ORIGINS_END_AT, end.0.max(before.end.0));
+        self.page.store(ORIGINS_ADDED_AT, before.added + u64::from(count));
+        Some(before)
+    }
+
+    pub(super) fn put_back_origins(&self, origins: Option<Origins>) {
+        if let Some(origins) = origins {
+            self.page.store(ORIGINS_END_AT, origins.end.0);
+            self.page.store(ORIGINS_ADDED_AT, origins.added);
+        }
+    }
+
+    pub(super) fn add_repeat(&self) {
+        self.page.add(ORIGINS_REPEATED_AT, 1);
     }
 
     pub(super) fn is_poisoned(&self) -> bool {

@@ -111,7 +111,7 @@ impl Log {
         self.catch_up(head, &mut appender)?;
         mending.segments(true)?;
         // The active segment may be another file now.
-        *appender = super::append::Appender::default();
+        *appender = super::active::Appender::default();
         mending.move_aside()?;
         Ok(mending.mended)
     }
@@ -365,6 +365,7 @@ impl Mending<'_> {
             entries_added: self.before.map_or(base.0, |before| before.entries_added),
             durable: self.head.durable(),
             created: self.log.clock.now(),
+            origins: self.head.origins(),
         }
     }
 

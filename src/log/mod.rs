@@ -17,8 +17,10 @@
 //! | `survey` | what the files say when nobody can be asked |
 //! | `recover` | making a log of them again |
 //! | `append`, `sync`, `trim` | what writers do |
+//! | `active` | the segment that is appended to |
 //! | `repair` | after a failed sync |
 //! | `read`, `step`, `window`, `opened`, `find` | what readers do |
+//! | `origins` | who sent which record |
 //! | `deletions`, `deleted` | deleting single records, and which are deleted |
 //! | `bell` | waking those who wait for many logs |
 //! | `inspect` | looking at files, whatever state they are in |
@@ -26,6 +28,7 @@
 //! | `mend`, `rewrite` | making a damaged log whole again |
 //! | `capture`, `establish` | what a copy of a log has to hold; making a log of a copy |
 
+mod active;
 mod append;
 mod bell;
 mod capture;
@@ -41,6 +44,7 @@ mod locks;
 mod mend;
 mod open;
 mod opened;
+mod origins;
 mod read;
 mod recover;
 mod repair;
@@ -79,13 +83,14 @@ pub(crate) use head::INODE_WORDS_AT;
 pub use head::{HEAD, announce_settings};
 pub use mend::Mended;
 pub use open::{Mode, Opening};
+pub use origins::OriginReader;
 pub use read::LogReader;
 pub use recover::Recovered;
 pub use step::{GapReason, LogGap, Step};
 pub use trim::TrimmedLog;
 pub use verify::{Finding, Severity, Verified, verify};
 
-use append::Appender;
+use active::Appender;
 use deletions::Deletions;
 use head::Head;
 use survey::Survey;
@@ -100,6 +105,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// A segment older than this is sealed.
     pub segment_age: Duration,
+    /// A segment whose records have origins stays so long, also when all of them are trimmed.
+    pub origin_age: Duration,
 }
 
 /// An open log. Threads may share it.

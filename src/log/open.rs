@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use super::append::Appender;
+use super::active::Appender;
 use super::deletions::Deletions;
 use super::head::{self, APPEND_BYTE, HEAD, Head, MAINTENANCE_BYTE, SYNC_BYTE, Setup};
 use super::locks::LIMIT;
@@ -14,6 +14,7 @@ use super::survey::{self, Hint};
 use super::sync::Syncer;
 use super::{Bell, Log, LogOptions, State};
 use crate::clock::Clock;
+use crate::codec::Origins;
 use crate::codec::SegmentHeader;
 use crate::codec::segment::HEADER_BYTES;
 use crate::disk::{Access, Dir, LockKind};
@@ -61,6 +62,7 @@ impl Log {
                 entries_added: 0,
                 durable: Offset::ZERO,
                 created: opening.clock.now(),
+                origins: Origins::default(),
             },
         )?;
         let slot = Slot {
@@ -83,6 +85,7 @@ impl Log {
             epoch: Epoch(0),
             poisoned: false,
             has_deletions: false,
+            origins: Origins::default(),
         };
         Head::create(dir, HEAD)?.set_up(&setup, dir.boot());
         Ok(())

@@ -65,7 +65,16 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
         durable = survey.end;
     }
     let incarnation = survey.incarnation_or(opening);
-    let setup = Setup { incarnation, slot, durable, log_start: survey.log_start, epoch, poisoned, has_deletions };
+    let setup = Setup {
+        incarnation,
+        slot,
+        durable,
+        log_start: survey.log_start,
+        epoch,
+        poisoned,
+        has_deletions,
+        origins: survey.origins,
+    };
     head.set_up(&setup, dir.boot());
     let recovered = Recovered { end: survey.end, bytes_torn: survey.torn_bytes, places_damaged: survey.damaged, rolled };
     if recovered.bytes_torn > 0 || recovered.places_damaged > 0 {
@@ -187,6 +196,7 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening, has_deletions: bool) ->
         entries_added: survey.entries_added,
         durable: survey.durable,
         created: opening.clock.now(),
+        origins: survey.origins,
     };
     let created = header.created;
     let segment = if survey.last.as_ref().is_some_and(|last| last.base == survey.end) {

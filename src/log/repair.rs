@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use tracing::{info, warn};
 
-use super::append::Appender;
+use super::active::Appender;
 use super::head::Head;
 use super::read::LogReader;
 use super::segment::{self, Segment, random_salt};
@@ -86,6 +86,7 @@ impl Log {
             entries_added: slot.entries_added - slot.log_end.since(durable).min(slot.entries_added),
             durable,
             created: self.clock.now(),
+            origins: head.origins(),
         };
         let name = format!(".repair-{:08x}", random_salt());
         let file = self.dir.create_file(name.as_bytes())?;

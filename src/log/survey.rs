@@ -10,11 +10,12 @@ use super::head::Head;
 use super::index::{self, IndexEntry};
 use super::inspect::ends_at;
 use super::open::Opening;
+use super::origins::origins_in;
 use super::segment::{self, Segment};
 use super::walk::{Found, Walk};
 use crate::codec::frame::{self, Parsed};
 use crate::codec::segment::{HEADER_BYTES, Previous, file_name};
-use crate::codec::{Frame, FrameKind, SegmentHeader};
+use crate::codec::{Frame, FrameKind, Origins, SegmentHeader};
 use crate::disk::{Access, BootId, Dir, Map};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Incarnation, Offset, RecordId, TimestampMs};
@@ -31,6 +32,7 @@ pub(super) struct Survey {
     pub(super) last_id: RecordId,
     last_frame: Option<Place>,
     pub(super) entries_added: u64,
+    pub(super) origins: Origins,
     /// The last segment in force; none in an empty directory.
     pub(super) last: Option<LastSegment>,
     /// Segments that are not part of the log any more.
@@ -166,6 +168,7 @@ struct SurveyWalk {
     evidence: Offset,
     epoch: Epoch,
     progress: Progress,
+    origins: Origins,
     breaks: Vec<Break>,
     /// Segments in force, in order: index in `bases`, and the segment as the last one.
     visited: Vec<(usize, LastSegment, u64)>,
@@ -218,6 +221,7 @@ impl SurveyWalk {
                 added: (start, start.0),
                 log_start: hint.log_start,
             },
+            origins: Origins::default(),
             breaks: Vec::new(),
             visited: Vec::new(),
             dropped: Vec::new(),
@@ -268,6 +272,7 @@ impl SurveyWalk {
         self.progress.log_start = self.progress.log_start.max(header.log_start);
         self.progress.last_id = self.progress.last_id.max(header.last_id);
         self.progress.added = (header.base, header.entries_added);
+        self.origins = header.origins;
     }
 
     fn frames(&mut self, index: usize, segment: &Segment, previous: Option<Previous>) -> Result<()> {
@@ -320,6 +325,10 @@ impl SurveyWalk {
         }
         self.evidence = self.evidence.max(header.durable);
         self.progress.end = header.end();
+        if header.has_origins {
+            self.origins.end = header.end();
+            self.origins.added += origins_in(frame);
+        }
         if let Some((last_id, entries_added)) = frame.counters() {
             self.progress.added = (header.base, entries_added);
             (self.progress.last_id, self.progress.last_frame) = (last_id, None);
@@ -384,6 +393,10 @@ impl SurveyWalk {
                 last.is_clean = false;
             }
         }
+        if !self.breaks.is_empty() {
+            // What is damaged may have had some.
+            self.origins.end = self.progress.end;
+        }
         Survey {
             incarnation: self.incarnation.unwrap_or(Incarnation([0; 16])),
             log_start: self.progress.log_start.min(self.progress.end),
@@ -393,6 +406,7 @@ impl SurveyWalk {
             last_id: self.progress.last_id,
             last_frame: self.progress.last_frame,
             entries_added: self.progress.entries_added(),
+            origins: self.origins,
             last,
             dropped: self.dropped,
             torn_bytes,

@@ -16,7 +16,7 @@ use crate::job::Job;
 
 pub(super) fn opening(segment_bytes: u64) -> Opening {
     Opening {
-        options: LogOptions { read_durable: false, segment_bytes, segment_age: Duration::MAX },
+        options: LogOptions { read_durable: false, segment_bytes, segment_age: Duration::MAX, origin_age: Duration::ZERO },
         clock: Clock::system(),
         incarnation: Incarnation([7; 16]),
         bell: None,

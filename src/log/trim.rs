@@ -1,7 +1,8 @@
 //! Moving the log start: records below it are gone for readers at once, and whole segments of them
 //! are removed.
 
-use super::append::{Appender, Request};
+use super::active::Appender;
+use super::append::Request;
 use super::head::Head;
 use super::locks::{self, APPEND, MAINTENANCE};
 use super::slot::Slot;
@@ -87,7 +88,10 @@ impl Log {
 
     /// Whether a segment lies wholly below the log start.
     fn has_expired(&self, head: &Head) -> Result<bool> {
-        Ok(segment::list(&self.dir)?.get(1).is_some_and(|second| *second <= head.log_start()))
+        match segment::list(&self.dir)?[..] {
+            [first, second, ..] if second <= head.log_start() => Ok(!self.has_young_origins(first, second)?),
+            _ => Ok(false),
+        }
     }
 
     fn move_start(&self, head: &Head, before: Offset, job: &Job) -> Result<Place> {
@@ -144,6 +148,10 @@ impl Log {
         let start = head.log_start();
         let (mut segments, mut bytes) = (0, 0);
         for pair in bases.windows(2).take_while(|pair| pair[1] <= start) {
+            if self.has_young_origins(pair[0], pair[1])? {
+                // A message may come again whose record was trimmed.
+                break;
+            }
             let name = file_name(pair[0]);
             bytes += self.dir.stat(name.as_bytes())?.map_or(0, |meta| meta.length);
             self.dir.unlink(name.as_bytes())?;

@@ -11,17 +11,18 @@ use tracing::warn;
 
 use super::cmd::xtrim::Trim;
 use super::commit;
+use super::once::{self, Knowing, Messages};
 use super::output::Ticket;
 use super::refusal::{Answer, Refusal};
 use super::state::Server;
 use super::topics::Entry;
-use crate::broker::Work;
-use crate::codec::BatchBuilder;
+use crate::broker::{Seen, Work};
 use crate::codec::batch::FieldRef;
 use crate::codec::frame::{FRAME_BYTES_AIM, Packed};
+use crate::codec::{BatchBuilder, Origin, OriginKey};
 use crate::config::{Compression, Durability};
 use crate::error::Error;
-use crate::ids::{Offset, RecordId};
+use crate::ids::{Offset, Place, RecordId};
 use crate::job::Job;
 use crate::log::{Appended, Log};
 
@@ -45,12 +46,19 @@ pub(super) struct Appender {
 /// Records for one topic.
 #[derive(Debug)]
 pub(super) struct Batch {
-    builder: BatchBuilder,
+    pub(super) load: Load,
     /// Of the names and values.
     bytes: u64,
-    ticket: Rc<Ticket>,
+    pub(super) ticket: Rc<Ticket>,
     /// What to leave out of the topic once they are in it.
     trim: Option<Trim>,
+}
+
+/// What goes into the log.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    pub(super) builder: BatchBuilder,
+    pub(super) messages: Messages,
 }
 
 /// One record to append.
@@ -58,15 +66,24 @@ pub(super) struct Batch {
 pub(super) struct NewRecord<'a> {
     pub(super) fields: &'a [FieldRef<'a>],
     pub(super) null: bool,
+    pub(super) origin: Option<Origin<'a>>,
 }
 
 /// What came of a try to append a batch.
 #[derive(Debug)]
 enum Tried {
-    Appended(Rc<Entry>, Appended),
+    /// With what; `None` = all of it was in the log before.
+    Appended(Rc<Entry>, Option<Appended>),
     /// Not yet: somebody else has the topic, or it has to be repaired first.
     Held(Rc<Entry>),
     Refused(Refusal),
+}
+
+impl Load {
+    /// Which of its records the message is.
+    pub(super) fn index_of(&self, key: &OriginKey) -> Option<u32> {
+        self.messages.index_of(key)
+    }
 }
 
 impl Appender {
@@ -79,25 +96,37 @@ impl Appender {
         record: NewRecord<'_>,
         trim: Option<Trim>,
     ) -> Answer<(Rc<Ticket>, u32)> {
-        let bytes = check_size(entry, record.fields)?;
+        let bytes = check_size(entry, &record)?;
         if entry.batch.borrow().as_ref().is_some_and(|batch| batch.trim != trim) {
             // One frame is trimmed once.
             self.flush(server, entry);
         }
         check_room(entry, trim)?;
         entry.pass(server, record.fields)?;
+        let sent = match &record.origin {
+            None => None,
+            Some(origin) => Some((origin, Knowing::of(server, entry)?)),
+        };
         let mut slot = entry.batch.borrow_mut();
         let is_new = slot.is_none();
         let batch = slot.get_or_insert_with(|| Batch {
-            builder: self.spare.borrow_mut().take().unwrap_or_default(),
+            load: Load { builder: self.spare.borrow_mut().take().unwrap_or_default(), messages: Messages::default() },
             bytes: 0,
             ticket: Ticket::new(),
             trim,
         });
-        batch.builder.push(record.fields, record.null, None).map_err(Refusal::err)?;
+        let builder = &mut batch.load.builder;
+        let index = builder.len();
+        match sent {
+            None => builder.push(record.fields, record.null, None).map_err(Refusal::err)?,
+            Some((origin, knowing)) => {
+                builder.push_sent(record.fields, record.null, origin).map_err(Refusal::err)?;
+                batch.load.messages.note(knowing, origin, index);
+            }
+        }
         batch.bytes += bytes;
-        let added = (Rc::clone(&batch.ticket), batch.builder.len() - 1);
-        let is_full = batch.builder.bytes() >= FRAME_BYTES_AIM;
+        let added = (Rc::clone(&batch.ticket), index);
+        let is_full = batch.load.builder.bytes() >= FRAME_BYTES_AIM;
         drop(slot);
         if is_new {
             self.dirty.borrow_mut().push(Rc::clone(entry));
@@ -144,8 +173,8 @@ impl Appender {
         self.append(server, entry, batch);
     }
 
-    fn append(&self, server: &Rc<Server>, entry: &Rc<Entry>, batch: Batch) {
-        match append_anywhere(server, entry, &batch.builder) {
+    fn append(&self, server: &Rc<Server>, entry: &Rc<Entry>, mut batch: Batch) {
+        match append_anywhere(server, entry, &mut batch.load) {
             Tried::Appended(entry, appended) => self.settle(server, &entry, batch, appended),
             Tried::Held(entry) if self.slow.get() < SLOW_MAX => self.append_slowly(server, entry, batch),
             Tried::Held(entry) => batch.ticket.resolve(Err(busy(&entry))),
@@ -160,20 +189,24 @@ impl Appender {
         let server = Rc::clone(server);
         tokio::task::spawn_local(async move {
             let (log, compression) = (Arc::clone(entry.log()), compression_of(&entry));
-            let builder = std::mem::take(&mut batch.builder);
+            let (mut load, mut seen) = (std::mem::take(&mut batch.load), entry.seen.take());
             // Not the server's own job: this one waits as long as others do, and repairs.
             let work = move || {
-                let appended = append_to(&log, compression, &builder, None, &Job::new());
-                (builder, appended)
+                let appended = append_load(&log, compression, &mut load, &mut seen, &Job::new());
+                (load, seen, appended)
             };
             let done = tokio::task::spawn_blocking(work).await;
             let own = &server.appender;
             entry.is_slow.set(false);
             own.slow.set(own.slow.get() - 1);
+            let done = done.map(|(load, seen, appended)| {
+                *entry.seen.borrow_mut() = seen;
+                (load, appended)
+            });
             match done {
-                Ok((builder, Ok(appended))) => own.settle(&server, &entry, Batch { builder, ..batch }, appended),
+                Ok((load, Ok(appended))) => own.settle(&server, &entry, Batch { load, ..batch }, appended),
                 // By the usual way, to a new topic of the name.
-                Ok((builder, Err(Error::TopicGone { .. }))) => own.append(&server, &entry, Batch { builder, ..batch }),
+                Ok((load, Err(Error::TopicGone { .. }))) => own.append(&server, &entry, Batch { load, ..batch }),
                 Ok((_, Err(error))) => batch.ticket.resolve(Err(error.into())),
                 Err(_) => batch.ticket.resolve(Err(Refusal::text("ERR not known to be stored: the append did not end"))),
             }
@@ -183,12 +216,17 @@ impl Appender {
     }
 
     /// The batch is in the log: sees to all that follows.
-    fn settle(&self, server: &Rc<Server>, entry: &Rc<Entry>, batch: Batch, appended: Appended) {
-        let Batch { mut builder, bytes, ticket, trim } = batch;
-        entry.traffic.note_added(u64::from(builder.len()), bytes);
-        ticket.set_first_id(appended.first_id);
-        self::trim(server, entry, trim);
-        written_at(server, entry, appended, &ticket, None);
+    fn settle(&self, server: &Rc<Server>, entry: &Rc<Entry>, batch: Batch, appended: Option<Appended>) {
+        let Batch { load: Load { mut builder, messages }, bytes, ticket, trim } = batch;
+        ticket.set_known(messages.into_known());
+        let mut end = entry.log().end_place();
+        if let Some(appended) = appended {
+            end = appended.end_place();
+            entry.traffic.note_added(u64::from(builder.len()), bytes);
+            ticket.set_first_id(appended.first_id);
+            self::trim(server, entry, trim);
+        }
+        written_at(server, entry, end, &ticket, None);
         builder.clear();
         *self.spare.borrow_mut() = Some(builder);
     }
@@ -206,7 +244,7 @@ impl Appender {
         if entry.is_slow.get() {
             return Err(busy(entry));
         }
-        let bytes = check_size(entry, record.fields)?;
+        let bytes = check_size(entry, &record)?;
         entry.pass(server, record.fields)?;
         let mut builder = BatchBuilder::new();
         builder.push(record.fields, record.null, how.id).map_err(Refusal::err)?;
@@ -215,7 +253,7 @@ impl Appender {
         let ticket = Ticket::new();
         ticket.set_first_id(appended.first_id);
         trim(server, entry, how.trim);
-        written_at(server, entry, appended, &ticket, how.level);
+        written_at(server, entry, appended.end_place(), &ticket, how.level);
         Ok((appended, ticket))
     }
 
@@ -250,8 +288,11 @@ pub(super) struct How {
 }
 
 /// How many bytes the record has, if it is not too large.
-fn check_size(entry: &Entry, fields: &[FieldRef<'_>]) -> Answer<u64> {
-    let bytes: u64 = fields.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum();
+fn check_size(entry: &Entry, record: &NewRecord<'_>) -> Answer<u64> {
+    let mut bytes: u64 = record.fields.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum();
+    if let Some(origin) = &record.origin {
+        bytes += (origin.producer.len() + origin.message.len()) as u64;
+    }
     let max = entry.settings()?.record_bytes_max;
     if bytes > max {
         let why = format_args!("a record of {bytes} bytes is larger than the topic takes (record-bytes-max is {max})");
@@ -262,22 +303,22 @@ fn check_size(entry: &Entry, fields: &[FieldRef<'_>]) -> Answer<u64> {
 
 /// While a batch waits on another thread, the topic takes what goes into one frame, and no more.
 fn check_room(entry: &Entry, trim: Option<Trim>) -> Answer {
-    let is_taken = |batch: &Batch| batch.trim != trim || batch.builder.bytes() >= FRAME_BYTES_AIM;
+    let is_taken = |batch: &Batch| batch.trim != trim || batch.load.builder.bytes() >= FRAME_BYTES_AIM;
     if entry.is_slow.get() && entry.batch.borrow().as_ref().is_some_and(is_taken) {
         return Err(busy(entry));
     }
     Ok(())
 }
 
-fn busy(entry: &Entry) -> Refusal {
+pub(super) fn busy(entry: &Entry) -> Refusal {
     Refusal::with_prefix(format!("BUSY the topic {} is held by another process, or under repair; nothing was added", entry.name))
 }
 
 /// Appends a batch; to a new topic of the name, if the topic was deleted meanwhile.
-fn append_anywhere(server: &Rc<Server>, entry: &Rc<Entry>, builder: &BatchBuilder) -> Tried {
+fn append_anywhere(server: &Rc<Server>, entry: &Rc<Entry>, load: &mut Load) -> Tried {
     let mut entry = Rc::clone(entry);
     for _ in 0..REOPEN_MAX {
-        match append_once(server, &entry, builder, None) {
+        match append_batch(server, &entry, load) {
             Ok(appended) => return Tried::Appended(entry, appended),
             Err(Error::TopicGone { .. }) => {
                 server.topics.forget(entry.name.as_bytes());
@@ -291,6 +332,28 @@ fn append_anywhere(server: &Rc<Server>, entry: &Rc<Entry>, builder: &BatchBuilde
         }
     }
     Tried::Refused(Refusal::text("ERR the topic is deleted again and again while it is appended to"))
+}
+
+fn append_batch(server: &Server, entry: &Entry, load: &mut Load) -> Result<Option<Appended>, Error> {
+    let began = Instant::now();
+    let mut seen = entry.seen.borrow_mut();
+    let appended = append_load(entry.log(), compression_of(entry), load, &mut seen, &server.job)?;
+    server.stats.append.note(began.elapsed());
+    Ok(appended)
+}
+
+/// Appends a batch, on whatever thread.
+fn append_load(
+    log: &Log,
+    compression: Compression,
+    load: &mut Load,
+    seen: &mut Option<Seen>,
+    job: &Job,
+) -> Result<Option<Appended>, Error> {
+    match load.messages.knowing() {
+        None => append_to(log, compression, &load.builder, None, job).map(Some),
+        Some(knowing) => once::append(log, compression, load, seen, knowing, job),
+    }
 }
 
 fn append_once(server: &Server, entry: &Entry, builder: &BatchBuilder, expect: Option<Offset>) -> Result<Appended, Error> {
@@ -320,16 +383,16 @@ fn append_to(
 }
 
 /// Leaves out what the topic is not to keep. The records are in it whatever comes of this.
-fn trim(server: &Server, entry: &Entry, trim: Option<Trim>) {
+fn trim(server: &Rc<Server>, entry: &Rc<Entry>, trim: Option<Trim>) {
     if let Some(trim) = trim
-        && let Err(refusal) = trim.run(entry, &server.job)
+        && let Err(refusal) = trim.run(server, entry)
     {
         warn!(topic = %entry.name, why = refusal.as_str(), "the topic could not be trimmed after records were added");
     }
 }
 
 /// Sees to it that what was appended comes to its level, and tells who waits for records.
-fn written_at(server: &Rc<Server>, entry: &Rc<Entry>, appended: Appended, ticket: &Rc<Ticket>, level: Option<Durability>) {
+fn written_at(server: &Rc<Server>, entry: &Rc<Entry>, end: Place, ticket: &Rc<Ticket>, level: Option<Durability>) {
     let Ok(settings) = entry.settings() else {
         ticket.resolve(Err(Refusal::text("ERR the topic's settings cannot be read")));
         return;
@@ -339,12 +402,10 @@ fn written_at(server: &Rc<Server>, entry: &Rc<Entry>, appended: Appended, ticket
         server.waiters.wake(entry.name.as_bytes());
     }
     match level.map_or(settings.durability, |level| level.max(settings.durability)) {
-        Durability::Sync => commit::owe(server, entry.log(), appended.end_place(), ticket, Some(entry)),
+        Durability::Sync => commit::owe(server, entry.log(), end, ticket, Some(entry)),
         // What cannot be synced in time is waited for: so the time holds, and no more is taken on than the
         // disk bears.
-        Durability::Async if server.flusher.is_behind() => {
-            commit::owe(server, entry.log(), appended.end_place(), ticket, Some(entry));
-        }
+        Durability::Async if server.flusher.is_behind() => commit::owe(server, entry.log(), end, ticket, Some(entry)),
         level => {
             if level == Durability::Async {
                 server.flusher.order(entry.log(), Instant::now() + settings.flush_interval);

@@ -33,6 +33,7 @@
 //! | `names` | what all topics are called |
 //! | `removals`, `expiry` | topics on their way out, and those whose time will come |
 //! | `append`, `commit` | records of many clients as one frame; syncs for all who wait |
+//! | `once` | messages that may come again |
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
 //! | `reading` | records as replies |
@@ -53,6 +54,7 @@ mod hub;
 mod limits;
 mod listen;
 mod names;
+mod once;
 mod options;
 mod output;
 mod reading;

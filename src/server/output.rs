@@ -18,6 +18,8 @@ pub(super) struct Ticket {
     left: Cell<u32>,
     /// The ID of the first record of a batch.
     first_id: Cell<RecordId>,
+    /// The IDs of those that were records already, by index.
+    known: RefCell<Vec<(u32, RecordId)>>,
     waiting: RefCell<Vec<Weak<Client>>>,
 }
 
@@ -49,9 +51,19 @@ impl Ticket {
         self.first_id.set(id);
     }
 
+    /// Which of the batch are not new, rising by index.
+    pub(super) fn set_known(&self, known: Vec<(u32, RecordId)>) {
+        *self.known.borrow_mut() = known;
+    }
+
     /// The ID that a record of the batch got.
     pub(super) fn id_of(&self, index: u32) -> RecordId {
-        self.first_id.get().advance(u64::from(index)).unwrap_or(RecordId { ms: u64::MAX, seq: u64::MAX })
+        let known = self.known.borrow();
+        let before = known.partition_point(|(other, _)| *other < index);
+        if let Some((_, id)) = known.get(before).filter(|(other, _)| *other == index) {
+            return *id;
+        }
+        self.first_id.get().advance(u64::from(index) - before as u64).unwrap_or(RecordId { ms: u64::MAX, seq: u64::MAX })
     }
 
     pub(super) fn is_resolved(&self) -> bool {

@@ -9,6 +9,7 @@ use super::commit::Commits;
 use super::expiry::Expiry;
 use super::hub::Hub;
 use super::names::Names;
+use super::once::Room;
 use super::options::ServeOptions;
 use super::removals::Removals;
 use super::slow::{LatencyMonitor, SlowLog};
@@ -34,6 +35,7 @@ pub(super) struct Server {
     pub(super) removals: Removals,
     pub(super) expiry: Expiry,
     pub(super) appender: Appender,
+    pub(super) room: Room,
     pub(super) commits: Commits,
     pub(super) waiters: Waiters,
     pub(super) hub: Hub,
@@ -85,6 +87,7 @@ impl Server {
             removals: Removals::default(),
             expiry: Expiry::default(),
             appender: Appender::default(),
+            room: Room::default(),
             commits: Commits::default(),
             waiters: Waiters::default(),
             hub: Hub::new(options.slow_subscriber, options.limits.subscriber_bytes_max),

@@ -14,6 +14,7 @@ use super::refusal::{Answer, Refusal};
 use super::state::Server;
 use super::stats::Stats;
 use super::traffic::Traffic;
+use crate::broker::Seen;
 use crate::config::{Durability, TopicSettings};
 use crate::error::Error;
 use crate::ids::{Epoch, Incarnation, Offset, RecordId, TopicName};
@@ -50,6 +51,8 @@ pub(super) struct Entry {
     settings: RefCell<(u64, Rc<TopicSettings>)>,
     /// Records that are not in the log yet.
     pub(super) batch: RefCell<Option<Batch>>,
+    /// The messages that were sent to it, once that was asked.
+    pub(super) seen: RefCell<Option<Seen>>,
     /// A batch waits on another thread until the topic can be appended to.
     pub(super) is_slow: Cell<bool>,
     /// A reader that nobody uses now, and where some IDs lie.
@@ -252,6 +255,7 @@ impl Topics {
             topic,
             settings: RefCell::new((generation, settings)),
             batch: RefCell::default(),
+            seen: RefCell::default(),
             is_slow: Cell::new(false),
             reader: RefCell::default(),
             places: RefCell::default(),

@@ -128,7 +128,12 @@ impl Store {
 
     fn group_opening(&self) -> Opening {
         Opening {
-            options: LogOptions { read_durable: false, segment_bytes: SEGMENT_BYTES, segment_age: SEGMENT_AGE },
+            options: LogOptions {
+                read_durable: false,
+                segment_bytes: SEGMENT_BYTES,
+                segment_age: SEGMENT_AGE,
+                origin_age: std::time::Duration::ZERO,
+            },
             clock: self.clock.clone(),
             incarnation: Incarnation(random()),
             bell: None,

@@ -71,6 +71,7 @@ fn log_options(settings: &TopicSettings) -> LogOptions {
         read_durable: settings.durability == Durability::Sync,
         segment_bytes: settings.segment_bytes,
         segment_age: settings.segment_age,
+        origin_age: settings.dedup_window,
     }
 }
 

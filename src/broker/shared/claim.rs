@@ -162,10 +162,11 @@ impl SharedGroup<'_> {
         Ok(buried)
     }
 
-    /// Whether a record was not delivered yet, or is pending.
+    /// The first offset at or after `from` whose record was not delivered yet, or is pending.
     #[must_use]
-    pub fn refers_to(&self, offset: Offset) -> bool {
-        offset >= self.state().delivered_below() || self.state().entry(EntryKey::topic(offset)).is_some()
+    pub fn next_referred(&self, from: Offset) -> Offset {
+        let undelivered = self.state().delivered_below().max(from);
+        self.state().pending(Source::Topic, from).next().map_or(undelivered, |(at, _)| at.min(undelivered))
     }
 
     /// Settles the entries at these offsets, whoever has them.

@@ -68,6 +68,8 @@ const SETTINGS: &[Setting] = &[
         set: Change::Number { min: -1, max: i64::MAX, set: |server, us| server.slow_log.slower_than.set(u64::try_from(us).ok().map(Duration::from_micros)) } },
     Setting { name: "slowlog-max-len", get: |server| server.slow_log.count_max.get().to_string(),
         set: Change::Number { min: 0, max: SLOW_MAX, set: set_slow_count } },
+    Setting { name: "stream-idmp-duration", get: |server| server.store.defaults().dedup_window.as_secs().to_string(), set: Change::Never },
+    Setting { name: "stream-idmp-maxsize", get: |server| server.store.defaults().dedup_size.to_string(), set: Change::Never },
     Setting { name: "stream-node-max-entries", get: |_| "100".into(), set: Change::Never },
     Setting { name: "timeout", get: |server| server.tunables.idle_max.get().map_or(0, |time| time.as_secs()).to_string(),
         set: Change::Number { min: 0, max: i32::MAX as i64, set: |server, s| server.tunables.idle_max.set(u64::try_from(s).ok().filter(|s| *s > 0).map(Duration::from_secs)) } },

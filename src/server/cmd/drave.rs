@@ -71,7 +71,7 @@ pub(super) fn publish(call: &mut Call<'_>) -> Answer<Done> {
     let key = key.map(|key| (&b"key"[..], key));
     let fields: SmallVec<[FieldRef<'_>; 8]> =
         key.into_iter().chain(fields.chunks_exact(2).map(|pair| (pair[0], pair[1]))).collect();
-    let record = NewRecord { fields: &fields, null };
+    let record = NewRecord { fields: &fields, null, origin: None };
     let (appended, ticket) = call.server.appender.append_now(call.server, &entry, record, how)?;
     let reply = call.session.output.reply();
     let from = reply.len();

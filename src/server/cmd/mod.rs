@@ -21,6 +21,7 @@ mod table;
 mod transaction;
 mod xack;
 mod xadd;
+mod xcfgset;
 mod xclaim;
 mod xdel;
 mod xgroup;
@@ -263,6 +264,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     command("xackdel", -6, WRITE.and(FAST), Keys::FIRST, ("stream", "8.2.0"), "Acknowledges and deletes one or multiple messages for a stream consumer group.", xack::xackdel),
     command("xadd", -5, WRITE.and(FAST).and(Flags::BATCHED), Keys::FIRST, ("stream", "5.0.0"), "Appends a new message to a stream. Creates the key if it doesn't exist.", xadd::xadd),
     command("xautoclaim", -6, WRITE.and(FAST), Keys::FIRST, ("stream", "6.2.0"), "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member.", xclaim::xautoclaim),
+    command("xcfgset", -2, WRITE.and(FAST), Keys::FIRST, ("stream", "8.6.0"), "Sets the IDMP configuration parameters for a stream.", xcfgset::xcfgset),
     command("xclaim", -6, WRITE.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member.", xclaim::xclaim),
     command("xdel", -3, WRITE.and(FAST), Keys::FIRST, ("stream", "5.0.0"), "Returns the number of messages after removing them from a stream.", xdel::xdel),
     command("xdelex", -5, WRITE.and(FAST), Keys::FIRST, ("stream", "8.2.0"), "Deletes one or multiple entries from the stream.", xdel::xdelex),

@@ -11,7 +11,7 @@ use crate::server::refusal::{Answer, Refusal};
 use crate::server::session::{Session, Waiting};
 use crate::server::state::Server;
 
-type Write<T> = Box<dyn FnOnce(&Rc<Server>, T, &mut Reply) -> Answer>;
+type Write<T> = Box<dyn FnOnce(&Rc<Server>, T, &mut Session) -> Answer>;
 
 /// Work that is under way.
 struct Offloaded<T> {
@@ -31,9 +31,18 @@ pub(in crate::server) fn offload<T: Send + 'static>(
     work: impl FnOnce() -> crate::Result<T> + Send + 'static,
     write: impl FnOnce(&Rc<Server>, T, &mut Reply) -> Answer + 'static,
 ) -> Answer<Done> {
+    offload_held(call, work, |server, done, session| write(server, done, session.output.reply()))
+}
+
+/// The same for a reply that has to wait for something even then.
+pub(in crate::server) fn offload_held<T: Send + 'static>(
+    call: &mut Call<'_>,
+    work: impl FnOnce() -> crate::Result<T> + Send + 'static,
+    write: impl FnOnce(&Rc<Server>, T, &mut Session) -> Answer + 'static,
+) -> Answer<Done> {
     if call.session.is_in_exec {
         let done = work()?;
-        write(call.server, done, call.session.output.reply())?;
+        write(call.server, done, call.session)?;
         return Ok(Done::Replied);
     }
     let outcome = Rc::new(RefCell::new(None));
@@ -51,7 +60,7 @@ impl<T> Waiting for Offloaded<T> {
     fn try_again(&mut self, server: &Rc<Server>, session: &mut Session) -> Answer<bool> {
         let Some(outcome) = self.outcome.take() else { return Ok(false) };
         if let Some(write) = self.write.take() {
-            write(server, outcome?, session.output.reply())?;
+            write(server, outcome?, session)?;
         }
         Ok(true)
     }

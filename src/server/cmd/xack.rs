@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::references::References;
+use super::references::{Owed, References};
 use super::xdel::{delete, look_up, read_ids};
 use super::xpending::no_group;
 use super::{Done, parse};
@@ -78,18 +78,20 @@ pub(super) fn xackdel(call: &mut Call<'_>) -> Answer<Done> {
     let mut shared = group.shared.borrow_mut();
     let pending = shared.are_pending(&ids)?;
     let own: Vec<RecordId> = ids.iter().zip(&pending).filter(|(_, pending)| **pending).map(|(id, _)| *id).collect();
-    shared.ack(&own)?;
+    let acked = shared.ack(&own)?;
     drop(shared);
-    group.changed(call.server, &entry)?;
     let mut found = look_up(&entry, &own)?;
-    let kept = references.release(call.server, &entry, &mut found)?;
+    let (kept, mut owed) = references.release(call.server, &entry, &mut found)?;
+    if acked > 0 {
+        owed.extend(Owed::of(call.server, &entry, &group)?);
+    }
     let code = |(id, pending): (&RecordId, &bool)| match pending {
         false => -1,
         true if kept.contains(id) => 2,
         true => 1,
     };
     let codes: Vec<i64> = ids.iter().zip(&pending).map(code).collect();
-    delete(call, &entry, &found, move |_, reply| {
+    delete(call, &entry, &found, owed, move |_, reply| {
         reply.array(codes.len());
         codes.iter().for_each(|code| reply.integer(*code));
     })

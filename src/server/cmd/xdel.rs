@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::offload::offload;
-use super::references::References;
+use super::offload::{offload, offload_held};
+use super::references::{Owed, References};
 use super::{Done, parse};
 use crate::codec::resp::Reply;
 use crate::config::Durability;
@@ -56,7 +56,7 @@ pub(super) fn xdel(call: &mut Call<'_>) -> Answer<Done> {
     };
     let ids = call.args[2..].iter().map(|arg| parse::id(arg, 0)).collect::<Answer<Vec<_>>>()?;
     let found = look_up(&entry, &ids)?;
-    delete(call, &entry, &found, |count, reply| reply.unsigned(count))
+    delete(call, &entry, &found, Vec::new(), |count, reply| reply.unsigned(count))
 }
 
 /// XDELEX key [KEEPREF|DELREF|ACKED] IDS n id ...: what became of each.
@@ -71,11 +71,11 @@ pub(super) fn xdelex(call: &mut Call<'_>) -> Answer<Done> {
         return Ok(Done::Replied);
     };
     let mut found = look_up(&entry, &ids)?;
-    let kept = references.release(call.server, &entry, &mut found)?;
+    let (kept, owed) = references.release(call.server, &entry, &mut found)?;
     let is_found = |id: &RecordId| found.entries.iter().any(|(_, known)| known == id);
     let code = |id: &RecordId| if is_found(id) { 1 } else { -1 };
     let codes: Vec<i64> = ids.iter().map(|id| if kept.contains(id) { 2 } else { code(id) }).collect();
-    delete(call, &entry, &found, move |_, reply| {
+    delete(call, &entry, &found, owed, move |_, reply| {
         reply.array(codes.len());
         codes.iter().for_each(|code| reply.integer(*code));
     })
@@ -98,15 +98,18 @@ pub(super) fn read_ids(args: &[&[u8]], at: usize) -> Answer<Vec<RecordId>> {
 }
 
 /// Deletes records; the reply, which is told how many went, waits until that is as durable as the topic
-/// has it.
+/// has it, and for all that is `owed` besides.
 pub(super) fn delete(
     call: &mut Call<'_>,
     entry: &Rc<Entry>,
     found: &Found,
+    owed: Vec<Owed>,
     write: impl FnOnce(u64, &mut Reply) + 'static,
 ) -> Answer<Done> {
+    let from = call.reply().len();
     let Some((_, greatest)) = found.entries.last().copied() else {
         write(0, call.reply());
+        Owed::hold(owed, call.server, call.session, from);
         return Ok(Done::Replied);
     };
     let offsets: Vec<Offset> = found.entries.iter().map(|(offset, _)| *offset).collect();
@@ -121,21 +124,25 @@ pub(super) fn delete(
             }
             Ok(deleted.count)
         };
-        return offload(call, work, |_, count, reply| {
-            write(count, reply);
+        return offload_held(call, work, |server, count, session| {
+            let from = session.output.reply().len();
+            write(count, session.output.reply());
+            Owed::hold(owed, server, session, from);
             Ok(())
         });
     }
     let deleted = log.delete(&offsets, epoch, greatest, &call.server.job)?;
-    let reply = call.session.output.reply();
-    let from = reply.len();
-    write(deleted.count, reply);
-    if durability > Durability::None {
-        let ticket = Ticket::new();
-        commit::owe_deletions(call.server, &log, deleted.place, &ticket);
-        if durability == Durability::Sync {
-            call.session.output.hold(&ticket, from);
-        }
+    write(deleted.count, call.reply());
+    if durability == Durability::None {
+        return Ok(Done::Replied);
+    }
+    let ticket = Ticket::of(1 + u32::try_from(owed.len()).unwrap_or(u32::MAX));
+    commit::owe_deletions(call.server, &log, deleted.place, &ticket);
+    for Owed { journal, place } in &owed {
+        commit::owe(call.server, journal, *place, &ticket, None);
+    }
+    if durability == Durability::Sync {
+        call.session.output.hold(&ticket, from);
     }
     Ok(Done::Replied)
 }

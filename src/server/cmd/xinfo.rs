@@ -1,7 +1,9 @@
 //! XINFO: what there is to know of a topic, its groups and their consumers.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use super::offload::offload_held;
 use super::xgroup::no_group;
 use super::{Done, FAST, Keys, READ, Spec, command, help_in_words, parse};
 use crate::broker::group::Hold;
@@ -11,8 +13,11 @@ use crate::codec::resp::Reply;
 use crate::ids::{ConsumerId, Offset, RecordId, TimestampMs};
 use crate::server::dispatch::Call;
 use crate::server::groups::{Group, all};
+use crate::server::once::{self, Knowing};
 use crate::server::reading;
 use crate::server::refusal::{Answer, NO_SUCH_KEY, SYNTAX};
+use crate::server::session::Session;
+use crate::server::state::Server;
 use crate::server::topics::Entry;
 
 const STREAM: (&str, &str) = ("stream", "5.0.0");
@@ -133,23 +138,42 @@ fn stream(call: &mut Call<'_>) -> Answer<Done> {
         _ => return Err(SYNTAX),
     };
     let entry = topic(call)?;
-    let mut groups = all(call.server, &entry)?;
-    let numbers = numbers(&entry)?;
-    let now = call.server.now();
-    let reply = call.session.output.reply();
+    let knowing = Knowing::of(call.server, &entry)?;
+    if !knowing.is_long(&entry) {
+        put_stream(call.server, call.session, &entry, count)?;
+        return Ok(Done::Replied);
+    }
+    let log = Arc::clone(entry.log());
+    offload_held(
+        call,
+        move || knowing.load(&log),
+        move |server, seen, session| {
+            once::take_over(server, &entry, seen);
+            put_stream(server, session, &entry, count)
+        },
+    )
+}
+
+fn put_stream(server: &Rc<Server>, session: &mut Session, entry: &Rc<Entry>, count: Option<usize>) -> Answer {
+    let mut groups = all(server, entry)?;
+    let numbers = numbers(entry)?;
+    let known = once::counts(server, entry)?;
+    let now = server.now();
+    let reply = session.output.reply();
     let (from, mut end) = (reply.len(), Offset::ZERO);
-    reply.map(if count.is_some() { 9 } else { 10 });
+    reply.map(if count.is_some() { 15 } else { 16 });
     put_numbers(reply, &numbers);
+    put_messages(reply, entry, known)?;
     match count {
         None => {
             name(reply, "groups");
             reply.unsigned(groups.len() as u64);
-            end = put_ends(reply, &entry, &numbers)?;
+            end = put_ends(reply, entry, &numbers)?;
         }
         Some(count) => {
             name(reply, "entries");
             let at = reply.len();
-            let told = reading::put_forward(reply, &entry, entry.log().log_start(), parse::ID_MAX, count)?;
+            let told = reading::put_forward(reply, entry, entry.log().log_start(), parse::ID_MAX, count)?;
             reply.begin_array_at(at, told.count);
             end = end.max(told.end);
             name(reply, "groups");
@@ -159,8 +183,25 @@ fn stream(call: &mut Call<'_>) -> Answer<Done> {
             }
         }
     }
-    reading::hold(call.server, call.session, from, &[(entry, end)])?;
-    Ok(Done::Replied)
+    reading::hold(server, session, from, &[(Rc::clone(entry), end)])
+}
+
+/// What is known of messages that may be sent again.
+fn put_messages(reply: &mut Reply, entry: &Entry, (producers, messages): (usize, usize)) -> Answer {
+    let (settings, origins) = (entry.settings()?, entry.log().origins());
+    let rows = [
+        ("idmp-duration", settings.dedup_window.as_secs()),
+        ("idmp-maxsize", settings.dedup_size),
+        ("pids-tracked", producers as u64),
+        ("iids-tracked", messages as u64),
+        ("iids-added", origins.added),
+        ("iids-duplicates", origins.repeated),
+    ];
+    for (row, number) in rows {
+        name(reply, row);
+        reply.unsigned(number);
+    }
+    Ok(())
 }
 
 /// What the topic has counted.

@@ -1,16 +1,26 @@
 //! Leaving out what is oldest: XTRIM, and what XADD says of it.
 
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::offload::offload;
+use super::offload::offload_held;
+use super::references::{Owed, References, next_referred};
 use super::{Done, parse};
 use crate::config::Durability;
-use crate::ids::{Offset, RecordId};
+use crate::ids::{Epoch, Offset, Place, RecordId};
 use crate::job::Job;
+use crate::log::Log;
 use crate::server::dispatch::Call;
+use crate::server::output::Ticket;
 use crate::server::reading;
 use crate::server::refusal::{Answer, Refusal, SYNTAX};
+use crate::server::state::Server;
 use crate::server::topics::Entry;
+use crate::server::{commit, groups};
+
+/// So many single records are deleted at once.
+const DELETED_AT_ONCE: usize = 1 << 16;
 
 /// What is to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +30,20 @@ pub(in crate::server) struct Trim {
     is_rough: bool,
     /// The most records that may go; `None` = any number.
     limit: Option<u64>,
+    references: References,
+}
+
+/// What goes by a trim.
+#[derive(Debug)]
+struct Cut {
+    /// All below.
+    start: Offset,
+    /// And, beyond it, what of these is not deleted yet.
+    among: Vec<Range<Offset>>,
+    /// How many records that is.
+    count: u64,
+    /// The epoch of these offsets.
+    epoch: Epoch,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +83,7 @@ impl Trim {
             Keep::From(parse::id(threshold, 0)?)
         };
         *at = next + 1;
-        Ok(Some(Trim { keep, is_rough, limit: None }))
+        Ok(Some(Trim { keep, is_rough, limit: None, references: References::Keep }))
     }
 
     /// Reads `LIMIT count` if it stands at `at`; moves `at` behind it.
@@ -72,8 +96,8 @@ impl Trim {
         u64::try_from(limit).map(Some).map_err(|_| Refusal::text("ERR The LIMIT argument must be >= 0."))
     }
 
-    /// With this limit, if there is one; 0 = none.
-    pub(super) fn limited(trim: Option<Trim>, limit: Option<u64>) -> Answer<Option<Trim>> {
+    /// With this limit, if there is one (0 = none), and what becomes of references.
+    pub(super) fn completed(trim: Option<Trim>, limit: Option<u64>, references: References) -> Answer<Option<Trim>> {
         match (trim, limit) {
             (None, Some(_)) => {
                 Err(Refusal::text("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"))
@@ -81,16 +105,17 @@ impl Trim {
             (Some(trim), Some(_)) if !trim.is_rough => {
                 Err(Refusal::text("ERR syntax error, LIMIT cannot be used without the special ~ option"))
             }
-            (trim, limit) => Ok(trim.map(|trim| Trim { limit: limit.filter(|limit| *limit > 0), ..trim })),
+            (trim, limit) => Ok(trim.map(|trim| Trim { limit: limit.filter(|limit| *limit > 0), references, ..trim })),
         }
     }
 
-    /// The log start that does it, and how many records that leaves out.
-    fn target(self, entry: &Entry) -> Answer<(Offset, u64)> {
+    /// What it comes to now.
+    fn cut(self, server: &Server, entry: &Rc<Entry>) -> Answer<Cut> {
         let log = entry.log();
+        let epoch = log.epoch();
         let (start, end) = (log.log_start(), log.log_end());
         let deleted = log.deleted()?;
-        let live = |range: std::ops::Range<Offset>| range.end.since(range.start) - deleted.count_in(range);
+        let live = |range: Range<Offset>| range.end.since(range.start) - deleted.count_in(range);
         // The first offset for which no more than so many records lie behind it, or before it.
         let first = |is_enough: &dyn Fn(Offset) -> bool| {
             let (mut low, mut high) = (start, end);
@@ -106,64 +131,148 @@ impl Trim {
             Keep::From(id) if id > log.counters().last_id => end,
             Keep::From(id) => reading::find(entry, id)?,
         };
+        let mut among = Vec::new();
+        if self.references == References::Acked && target > start {
+            // By length, what is skipped is made up for by what lies beyond.
+            let (until, most) = match self.keep {
+                Keep::Last(_) => (end, live(start..target)),
+                Keep::From(_) => (target, u64::MAX),
+            };
+            among = unreferred(&groups::all(server, entry)?, start..until, most, &deleted);
+            // What goes from the front on goes at once, and gives its space back.
+            let is_front = among.first().is_some_and(|front| front.start == deleted.next_live(start));
+            target = if is_front { among.remove(0).end } else { start };
+        }
         if let Some(limit) = self.limit {
             let beyond = first(&|at| live(start..at) > limit);
             target = target.min(if beyond > start { Offset(beyond.0 - 1) } else { start });
         }
         if self.is_rough {
+            among.clear();
             target = log.whole_segments_before(target)?;
         }
-        let target = target.max(start);
-        Ok((target, live(start..target)))
+        let start = target.max(start);
+        let count = live(log.log_start()..start) + among.iter().cloned().map(live).sum::<u64>();
+        Ok(Cut { start, among, count, epoch })
     }
 
     /// Trims at once, as durable as what is appended next.
-    pub(in crate::server) fn run(self, entry: &Entry, job: &Job) -> Answer<u64> {
-        let (target, count) = self.target(entry)?;
-        entry.log().trim_unsynced(target, job)?;
-        Ok(count)
+    pub(in crate::server) fn run(self, server: &Rc<Server>, entry: &Rc<Entry>) -> Answer<u64> {
+        let cut = self.cut(server, entry)?;
+        if let Some(place) = cut.make(entry.log(), false, &server.job)?
+            && entry.settings()?.durability > Durability::None
+        {
+            // Nobody waits for it.
+            commit::owe_deletions(server, entry.log(), place, &Ticket::new());
+        }
+        self.references.let_go(server, entry)?;
+        Ok(cut.count)
     }
 }
 
+/// The ranges in which no group refers to a record, up to `most` records that are not deleted.
+fn unreferred(
+    groups: &[Rc<groups::Group>],
+    within: Range<Offset>,
+    most: u64,
+    deleted: &crate::log::Deleted,
+) -> Vec<Range<Offset>> {
+    let (mut ranges, mut at, mut left) = (Vec::new(), within.start, most);
+    while left > 0 {
+        at = deleted.next_live(at);
+        let until = next_referred(groups, at).unwrap_or(within.end).min(within.end);
+        if at >= within.end {
+            break;
+        }
+        if until <= at {
+            at = at.plus(1);
+            continue;
+        }
+        let from = at;
+        // From one deleted record to the next.
+        while at < until && left > 0 {
+            let stop = deleted.next_deleted(at).map_or(until, |deleted| deleted.min(until));
+            let taken = stop.since(at).min(left);
+            left -= taken;
+            at = if left > 0 { deleted.next_live(stop).min(until) } else { at.plus(taken) };
+        }
+        ranges.push(from..at);
+    }
+    ranges
+}
+
+impl Cut {
+    /// Makes it: durably, or as durable as what is appended next. Says up to where deletions are to be
+    /// synced, if there are any.
+    fn make(&self, log: &Log, is_durable: bool, job: &Job) -> crate::Result<Option<Place>> {
+        if self.start > log.log_start() {
+            let trim = if is_durable { Log::trim } else { Log::trim_unsynced };
+            trim(log, self.start, job)?;
+        }
+        let mut place = None;
+        let mut offsets = self.among.iter().flat_map(|range| (range.start.0..range.end.0).map(Offset));
+        loop {
+            let some: Vec<Offset> = offsets.by_ref().take(DELETED_AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            // Trimming does not count as deleting.
+            let greatest = log.deleted()?.greatest_id();
+            place = Some(log.delete(&some, self.epoch, greatest, job)?.place);
+        }
+        if let (Some(place), true) = (place, is_durable) {
+            log.sync_deleted(place, job)?;
+        }
+        Ok(place)
+    }
+}
+
+/// XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count] [KEEPREF|DELREF|ACKED]
 pub(super) fn xtrim(call: &mut Call<'_>) -> Answer<Done> {
-    let mut at = 2;
-    let mut trim = None;
-    let mut limit = None;
-    let mut references = super::references::References::Keep;
+    let (mut at, mut trim, mut limit, mut references) = (2, None, None, None);
     while at < call.args.len() {
         if let Some(read) = Trim::read(call.args, &mut at, trim)? {
             trim = Some(read);
         } else if let Some(read) = Trim::read_limit(call.args, &mut at)? {
             limit = Some(read);
-        } else if let Some(read) = super::references::References::read(call.args[at]) {
-            references = read;
+        } else if let Some(read) = References::read(call.args[at])
+            && references.is_none()
+        {
+            references = Some(read);
             at += 1;
         } else {
             return Err(SYNTAX);
         }
     }
-    let trim = Trim::limited(trim, limit)?.ok_or(SYNTAX)?;
+    let trim = Trim::completed(trim, limit, references.unwrap_or(References::Keep))?.ok_or(SYNTAX)?;
     let Some(entry) = call.server.topics.find(call.server, call.arg(1))? else {
         call.reply().integer(0);
         return Ok(Done::Replied);
     };
-    references.check(&entry)?;
-    let (target, count) = trim.target(&entry)?;
-    if entry.settings()?.durability == Durability::Sync && target > entry.log().log_start() {
-        let log = std::sync::Arc::clone(entry.log());
-        return offload(
-            call,
-            move || log.trim(target, &Job::new()),
-            move |_, _, reply| {
-                reply.unsigned(count);
-                Ok(())
-            },
-        );
+    if entry.settings()?.durability != Durability::Sync {
+        let count = trim.run(call.server, &entry)?;
+        order_flush(call, &entry)?;
+        call.reply().unsigned(count);
+        return Ok(Done::Replied);
     }
-    entry.log().trim_unsynced(target, &call.server.job)?;
-    order_flush(call, &entry)?;
-    call.reply().unsigned(count);
-    Ok(Done::Replied)
+    let cut = trim.cut(call.server, &entry)?;
+    if cut.count == 0 {
+        call.reply().integer(0);
+        return Ok(Done::Replied);
+    }
+    let log = Arc::clone(entry.log());
+    let count = cut.count;
+    offload_held(
+        call,
+        move || cut.make(&log, true, &Job::new()),
+        move |server, _, session| {
+            let from = session.output.reply().len();
+            let owed = trim.references.let_go(server, &entry)?;
+            session.output.reply().unsigned(count);
+            Owed::hold(owed, server, session, from);
+            Ok(())
+        },
+    )
 }
 
 /// What was done at `async` is synced within the topic's interval.

@@ -50,7 +50,8 @@ fn xinfo_has_redis_s_names_in_their_order() {
     client.say("XREADGROUP GROUP g a COUNT 2 STREAMS s >");
     client.say("XDEL s 4");
     let stream = "length: :4, radix-tree-keys: :1, radix-tree-nodes: :2, last-generated-id: 5-0, max-deleted-entry-id: 4-0, \
-                  entries-added: :5, recorded-first-entry-id: 1-0";
+                  entries-added: :5, recorded-first-entry-id: 1-0, idmp-duration: :100, idmp-maxsize: :100, pids-tracked: :0, \
+                  iids-tracked: :0, iids-added: :0, iids-duplicates: :0";
     let mut three = server.client3();
     expect(
         &mut three,
@@ -79,8 +80,8 @@ fn xinfo_has_redis_s_names_in_their_order() {
     let consumer = &group.get("consumers").array()[0].clone();
     assert_eq!((consumer.get("name").text().as_str(), consumer.get("pel-count").int()), ("a", 2));
     assert_eq!(consumer.get("pending").array().len(), 1);
-    assert_eq!(client.say("XINFO STREAM s").array().len(), 20);
-    assert_eq!(client.say("XINFO STREAM s FULL").array().len(), 18);
+    assert_eq!(client.say("XINFO STREAM s").array().len(), 32);
+    assert_eq!(client.say("XINFO STREAM s FULL").array().len(), 30);
     client.say("XTRIM s MAXLEN 0");
     let empty = client.say("XINFO STREAM s");
     let of = |name: &str| empty.get(name).line();

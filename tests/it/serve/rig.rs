@@ -175,6 +175,31 @@ impl Client {
         self.stream.write_all(bytes).expect("the server reads");
     }
 
+    /// The same; `false` = the server is gone.
+    pub(crate) fn try_send_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// The next reply; `None` = the server is gone, perhaps in the middle of it.
+    pub(crate) fn try_read_while_alive(&mut self) -> Option<Value> {
+        loop {
+            let mut rest = &self.buffer[self.at..];
+            if let Some(value) = take(&mut rest) {
+                self.at = self.buffer.len() - rest.len();
+                return Some(value);
+            }
+            self.buffer.drain(..self.at);
+            self.at = 0;
+            let mut more = [0; 65_536];
+            match self.stream.read(&mut more) {
+                Ok(n @ 1..) => self.buffer.extend_from_slice(&more[..n]),
+                Ok(0) => return None,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("no reply: {error}"),
+            }
+        }
+    }
+
     /// The next reply.
     #[track_caller]
     pub(crate) fn read(&mut self) -> Value {
