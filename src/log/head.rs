@@ -55,9 +55,9 @@ const ACTIVE_BASE_AT: usize = 120;
 const TAIL_WORD_AT: usize = 128;
 const BELLS_AT: usize = 136;
 const DELETIONS_GENERATION_AT: usize = 144;
-const ORIGINS_END_AT: usize = 152;
-const ORIGINS_ADDED_AT: usize = 160;
-const ORIGINS_REPEATED_AT: usize = 168;
+pub(super) const ORIGINS_END_AT: usize = 152;
+pub(super) const ORIGINS_ADDED_AT: usize = 160;
+pub(super) const ORIGINS_REPEATED_AT: usize = 168;
 const DURABLE_WORD_AT: usize = 192;
 const SYNCING_AT: usize = 200;
 pub(super) const SYNC_HOLDER_AT: usize = 208;
@@ -353,32 +353,6 @@ impl Head {
 
     pub(super) fn bump_deletions_generation(&self) {
         self.page.add(DELETIONS_GENERATION_AT, 1);
-    }
-
-    /// See [`Origins`].
-    pub(super) fn origins(&self) -> Origins {
-        let [added, repeated] = [ORIGINS_ADDED_AT, ORIGINS_REPEATED_AT].map(|at| self.page.load(at));
-        Origins { end: Offset(self.page.load(ORIGINS_END_AT)), added, repeated }
-    }
-
-    /// Before a frame with so many origins is written, up to `end`; says what was known before, if there
-    /// are any.
-    pub(super) fn note_origins(&self, end: Offset, count: u32) -> Option<Origins> {
-        let before = (count > 0).then(|| self.origins())?;
-        self.page.store(ORIGINS_END_AT, end.0.max(before.end.0));
-        self.page.store(ORIGINS_ADDED_AT, before.added + u64::from(count));
-        Some(before)
-    }
-
-    pub(super) fn put_back_origins(&self, origins: Option<Origins>) {
-        if let Some(origins) = origins {
-            self.page.store(ORIGINS_END_AT, origins.end.0);
-            self.page.store(ORIGINS_ADDED_AT, origins.added);
-        }
-    }
-
-    pub(super) fn add_repeat(&self) {
-        self.page.add(ORIGINS_REPEATED_AT, 1);
     }
 
     pub(super) fn is_poisoned(&self) -> bool {
