@@ -131,7 +131,7 @@ pub struct FrameHeader {
     pub span: u32,
     /// How many records it holds.
     pub count: u32,
-    /// The ID of its first record; of a control frame: the last ID before it.
+    /// The ID of its first record, or of one that compaction took from before it; of a control frame: the last ID before it.
     pub base_id: RecordId,
     /// Where in its segment it begins, in bytes.
     pub position: u64,
@@ -433,6 +433,14 @@ impl<'a> Packed<'a> {
             durable: Offset::ZERO,
         };
         Ok(Packed { front, back, header })
+    }
+
+    /// The same frame over `span` offsets, of which it holds records at some only.
+    #[must_use]
+    pub fn spanning(mut self, span: u32) -> Packed<'a> {
+        debug_assert!(span >= self.header.count, "records have offsets of their own");
+        self.header.span = span;
+        self
     }
 
     /// Packs a control frame: a mark, a new log start, or a hole of `span` offsets.

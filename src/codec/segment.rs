@@ -20,7 +20,11 @@
 //!   128     16    0
 //!   144      8    durable offset
 //!   152      8    made at, in ms since 1970
-//!   160     92    0
+//!   160      8    offsets in it without a record: compaction took those
+//!   168      8    how many of them were among the deleted ones then
+//!   176      8    where in the log of deletions that was
+//!   184      8    where its offsets end; 0 = it was never compacted
+//!   192     60    0
 //!   252      4    CRC-32 of bytes 0..252
 //! ```
 //!
@@ -65,6 +69,21 @@ pub struct SegmentHeader {
     pub durable: Offset,
     /// When it was made.
     pub created: TimestampMs,
+    /// What compaction took from it.
+    pub compacted: Compacted,
+}
+
+/// What compaction took from a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Offsets without a record.
+    pub removed: u64,
+    /// How many of them were among the deleted ones then.
+    pub deleted: u64,
+    /// Up to where the log of deletions had been read then: what was deleted later is still there.
+    pub deletions: Offset,
+    /// Where the segment's offsets end: segments that begin below are what it was made of.
+    pub end: Offset,
 }
 
 /// What a segment knows of the one before it.
@@ -109,7 +128,8 @@ impl SegmentHeader {
         put(&[0; 4]);
         let numbers =
             [self.log_start.0, self.last_id.ms, self.last_id.seq, self.entries_added, 0, 0, self.durable.0, self.created.0];
-        for number in numbers {
+        let compacted = [self.compacted.removed, self.compacted.deleted, self.compacted.deletions.0, self.compacted.end.0];
+        for number in numbers.into_iter().chain(compacted) {
             put(&number.to_le_bytes());
         }
         let mut bytes = [0; HEADER_BYTES];
@@ -156,6 +176,7 @@ impl SegmentHeader {
         let last_id = RecordId { ms: take_u64(&mut rest), seq: take_u64(&mut rest) };
         let entries_added = take_u64(&mut rest);
         let (durable, created) = (Offset(take_u64(&mut &rest[16..])), TimestampMs(take_u64(&mut &rest[24..])));
+        let [removed, deleted, deletions, end] = [32, 40, 48, 56].map(|at| take_u64(&mut &rest[at..]));
         ParsedHeader::Header(Box::new(SegmentHeader {
             salt,
             incarnation,
@@ -169,6 +190,7 @@ impl SegmentHeader {
             entries_added,
             durable,
             created,
+            compacted: Compacted { removed, deleted, deletions: Offset(deletions), end: Offset(end) },
         }))
     }
 }
@@ -225,6 +247,7 @@ mod tests {
             entries_added: 12,
             durable: Offset(15),
             created: TimestampMs(16),
+            compacted: Compacted { removed: 17, deleted: 18, deletions: Offset(19), end: Offset(20) },
         }
     }
 
@@ -261,6 +284,11 @@ mod tests {
             (136, 0),
             (144, 15),
             (152, 16),
+            (160, 17),
+            (168, 18),
+            (176, 19),
+            (184, 20),
+            (192, 0),
         ];
         for (at, value) in places {
             assert_eq!(u64_at(at), value, "at {at}");

@@ -14,7 +14,7 @@ use super::survey::last_id_of;
 use super::{Log, LogOptions};
 use crate::codec::batch::BatchIds;
 use crate::codec::frame::{self, Packed, Parsed, Placing};
-use crate::codec::segment::{HEADER_BYTES, file_name};
+use crate::codec::segment::{Compacted, HEADER_BYTES, file_name};
 use crate::codec::{FrameKind, SegmentHeader};
 use crate::disk::{Access, File, Standing};
 use crate::error::{Error, Result};
@@ -337,6 +337,7 @@ impl Log {
             entries_added: slot.entries_added,
             durable: head.durable(),
             created: self.clock.now(),
+            compacted: Compacted::default(),
         };
         self.begin_segment(head, appender, slot, header)
     }

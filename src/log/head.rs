@@ -5,10 +5,10 @@
 //!    48  incarnation (16)
 //!    64  log end        72  durable        80  log start        88  epoch
 //!    96  set gen.      104  settings gen. 112  flags           120  base of the active segment
-//!   128  tail word     136  bells          144  deletions gen.
+//!   128  tail word     136  bells          144  deletions gen.   152  compactions gen.
 //!   192  durable word  200  syncing       208  holder of sync
 //!   256  append word   264  writing       272  holder of append
-//!   320  maintenance word  328  holder of maintenance
+//!   320  maintenance word  328  holder of maintenance   336  maintenance wanted
 //!   384  selector     392  copies of durable, log start, epoch      416  check of 48..64
 //!   448  slot 0 (128)  576  slot 1 (128)
 //! ```
@@ -54,6 +54,7 @@ const ACTIVE_BASE_AT: usize = 120;
 const TAIL_WORD_AT: usize = 128;
 const BELLS_AT: usize = 136;
 const DELETIONS_GENERATION_AT: usize = 144;
+const COMPACTIONS_GENERATION_AT: usize = 152;
 const DURABLE_WORD_AT: usize = 192;
 const SYNCING_AT: usize = 200;
 pub(super) const SYNC_HOLDER_AT: usize = 208;
@@ -62,6 +63,7 @@ const WRITING_AT: usize = 264;
 pub(super) const APPEND_HOLDER_AT: usize = 272;
 pub(super) const MAINTENANCE_WORD_AT: usize = 320;
 pub(super) const MAINTENANCE_HOLDER_AT: usize = 328;
+const MAINTENANCE_WANTED_AT: usize = 336;
 const SELECTOR_AT: usize = 384;
 const DURABLE_COPY_AT: usize = 392;
 const LOG_START_COPY_AT: usize = 400;
@@ -107,6 +109,8 @@ pub(super) struct Setup {
     pub(super) poisoned: bool,
     /// There is a log of deletions.
     pub(super) has_deletions: bool,
+    /// Segments may have been compacted.
+    pub(super) is_compacted: bool,
 }
 
 impl Head {
@@ -239,6 +243,9 @@ impl Head {
         if setup.has_deletions {
             page.add(DELETIONS_GENERATION_AT, 1);
         }
+        if setup.is_compacted {
+            page.add(COMPACTIONS_GENERATION_AT, 1);
+        }
         self.publish(&setup.slot);
         self.store_16(BOOT_AT, boot.0);
     }
@@ -329,6 +336,24 @@ impl Head {
 
     pub(super) fn bump_deletions_generation(&self) {
         self.page.add(DELETIONS_GENERATION_AT, 1);
+    }
+
+    /// Changes whenever segments were compacted; 0 = there never were any.
+    pub(super) fn compactions_generation(&self) -> u64 {
+        self.page.load(COMPACTIONS_GENERATION_AT)
+    }
+
+    pub(super) fn bump_compactions_generation(&self) {
+        self.page.add(COMPACTIONS_GENERATION_AT, 1);
+    }
+
+    /// Changes for as long as somebody waits for the lock of maintenance.
+    pub(super) fn maintenance_wanted(&self) -> u64 {
+        self.page.load(MAINTENANCE_WANTED_AT)
+    }
+
+    pub(super) fn want_maintenance(&self) {
+        self.page.add(MAINTENANCE_WANTED_AT, 1);
     }
 
     pub(super) fn is_poisoned(&self) -> bool {

@@ -20,6 +20,9 @@
 //! | `repair` | after a failed sync |
 //! | `read`, `step`, `window`, `opened`, `find` | what readers do |
 //! | `deletions`, `deleted` | deleting single records, and which are deleted |
+//! | `retain` | which segments retention lets go |
+//! | `compact/`, `compacted` | keeping the newest record of each key; counting what is left |
+//! | `memory` | what both remember from one run to the next |
 //! | `bell` | waking those who wait for many logs |
 //! | `inspect` | looking at files, whatever state they are in |
 //! | `verify`, `sweep` | reading and checking every byte |
@@ -27,6 +30,8 @@
 
 mod append;
 mod bell;
+mod compact;
+mod compacted;
 mod deleted;
 mod deletions;
 mod find;
@@ -35,12 +40,14 @@ mod index;
 mod index_cache;
 pub mod inspect;
 mod locks;
+mod memory;
 mod mend;
 mod open;
 mod opened;
 mod read;
 mod recover;
 mod repair;
+mod retain;
 mod rewrite;
 mod segment;
 mod slot;
@@ -67,6 +74,7 @@ use crate::job::Job;
 
 pub use append::Appended;
 pub use bell::Bell;
+pub use compact::{CompactedLog, Compaction};
 pub use deleted::Deleted;
 pub use deletions::DeletedNow;
 pub use head::HEAD;
@@ -76,11 +84,13 @@ pub use mend::Mended;
 pub use open::{Mode, Opening};
 pub use read::LogReader;
 pub use recover::Recovered;
+pub use retain::{Expired, Retention};
 pub use step::{GapReason, LogGap, Step};
 pub use trim::TrimmedLog;
 pub use verify::{Finding, Severity, Verified, verify};
 
 use append::Appender;
+use compacted::Counted;
 use deletions::Deletions;
 use head::Head;
 use survey::Survey;
@@ -114,6 +124,7 @@ pub struct Log {
     append: Mutex<Appender>,
     sync: Mutex<Syncer>,
     deletions: Deletions,
+    counted: Counted,
 }
 
 /// Where a log's state is known from.

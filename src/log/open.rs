@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use super::append::Appender;
+use super::compacted::Counted;
 use super::deletions::Deletions;
 use super::head::{self, APPEND_BYTE, HEAD, Head, MAINTENANCE_BYTE, SYNC_BYTE, Setup};
 use super::locks::LIMIT;
@@ -15,7 +16,7 @@ use super::sync::Syncer;
 use super::{Bell, Log, LogOptions, State};
 use crate::clock::Clock;
 use crate::codec::SegmentHeader;
-use crate::codec::segment::HEADER_BYTES;
+use crate::codec::segment::{Compacted, HEADER_BYTES};
 use crate::disk::{Access, Dir, LockKind};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Incarnation, Offset, RecordId};
@@ -61,6 +62,7 @@ impl Log {
                 entries_added: 0,
                 durable: Offset::ZERO,
                 created: opening.clock.now(),
+                compacted: Compacted::default(),
             },
         )?;
         let slot = Slot {
@@ -83,6 +85,7 @@ impl Log {
             epoch: Epoch(0),
             poisoned: false,
             has_deletions: false,
+            is_compacted: false,
         };
         Head::create(dir, HEAD)?.set_up(&setup, dir.boot());
         Ok(())
@@ -122,6 +125,7 @@ impl Log {
                     append: Mutex::new(Appender::default()),
                     sync: Mutex::new(Syncer::default()),
                     deletions: Deletions::default(),
+                    counted: Counted::default(),
                 });
             }
             let waited = began.elapsed();

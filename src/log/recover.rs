@@ -9,12 +9,13 @@ use tracing::warn;
 use super::deletions::DELETED;
 use super::head::{Head, Setup};
 use super::index::{self, IndexEntry};
+use super::memory::MEMORY;
 use super::open::Opening;
 use super::segment::{self, Segment, random_salt};
 use super::slot::Slot;
 use super::survey::{Hint, LastSegment, Survey, survey};
 use crate::codec::SegmentHeader;
-use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
+use crate::codec::segment::{Compacted, HEADER_BYTES, Previous, file_name, index_name};
 use crate::disk::{Access, Dir, File};
 use crate::error::Result;
 use crate::ids::{Epoch, Offset};
@@ -65,7 +66,8 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
         durable = survey.end;
     }
     let incarnation = survey.incarnation_or(opening);
-    let setup = Setup { incarnation, slot, durable, log_start: survey.log_start, epoch, poisoned, has_deletions };
+    let is_compacted = dir.stat(MEMORY)?.is_some();
+    let setup = Setup { incarnation, slot, durable, log_start: survey.log_start, epoch, poisoned, has_deletions, is_compacted };
     head.set_up(&setup, dir.boot());
     let recovered = Recovered { end: survey.end, bytes_torn: survey.torn_bytes, places_damaged: survey.damaged, rolled };
     if recovered.bytes_torn > 0 || recovered.places_damaged > 0 {
@@ -181,6 +183,7 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening, has_deletions: bool) ->
         entries_added: survey.entries_added,
         durable: survey.durable,
         created: opening.clock.now(),
+        compacted: Compacted::default(),
     };
     let created = header.created;
     let segment = if survey.last.as_ref().is_some_and(|last| last.base == survey.end) {

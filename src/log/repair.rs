@@ -13,7 +13,7 @@ use super::segment::{self, Segment, random_salt};
 use super::slot::Slot;
 use super::{Log, Step};
 use crate::codec::frame::{Packed, Placing};
-use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
+use crate::codec::segment::{Compacted, HEADER_BYTES, Previous, file_name, index_name};
 use crate::codec::{FrameKind, SegmentHeader};
 use crate::disk::File;
 use crate::error::{Error, Result};
@@ -86,6 +86,7 @@ impl Log {
             entries_added: slot.entries_added - slot.log_end.since(durable).min(slot.entries_added),
             durable,
             created: self.clock.now(),
+            compacted: Compacted::default(),
         };
         let name = format!(".repair-{:08x}", random_salt());
         let file = self.dir.create_file(name.as_bytes())?;

@@ -89,32 +89,32 @@ impl Trim {
     fn target(self, entry: &Entry) -> Answer<(Offset, u64)> {
         let log = entry.log();
         let (start, end) = (log.log_start(), log.log_end());
-        let deleted = log.deleted()?;
-        let live = |range: std::ops::Range<Offset>| range.end.since(range.start) - deleted.count_in(range);
+        let counter = log.live_counter()?;
+        let live = |range: std::ops::Range<Offset>| counter.count(range);
         // The first offset for which no more than so many records lie behind it, or before it.
-        let first = |is_enough: &dyn Fn(Offset) -> bool| {
+        let first = |is_enough: &dyn Fn(Offset) -> Answer<bool>| -> Answer<Offset> {
             let (mut low, mut high) = (start, end);
             while low < high {
                 let middle = Offset(low.0 + (high.0 - low.0) / 2);
-                if is_enough(middle) { high = middle } else { low = middle.plus(1) }
+                if is_enough(middle)? { high = middle } else { low = middle.plus(1) }
             }
-            low
+            Ok(low)
         };
         let mut target = match self.keep {
-            Keep::Last(count) => first(&|at| live(at..end) <= count),
+            Keep::Last(count) => first(&|at| Ok(live(at..end)? <= count))?,
             // What is not durable yet cannot be seen, and so not be found: it is newer than all that can.
             Keep::From(id) if id > log.counters().last_id => end,
             Keep::From(id) => reading::find(entry, id)?,
         };
         if let Some(limit) = self.limit {
-            let beyond = first(&|at| live(start..at) > limit);
+            let beyond = first(&|at| Ok(live(start..at)? > limit))?;
             target = target.min(if beyond > start { Offset(beyond.0 - 1) } else { start });
         }
         if self.is_rough {
             target = log.whole_segments_before(target)?;
         }
         let target = target.max(start);
-        Ok((target, live(start..target)))
+        Ok((target, live(start..target)?))
     }
 
     /// Trims at once, as durable as what is appended next.
