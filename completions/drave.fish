@@ -41,6 +41,7 @@ complete -c drave -n "__fish_drave_needs_command" -f -a "consume" -d 'Work throu
 complete -c drave -n "__fish_drave_needs_command" -f -a "group" -d 'Create, change, move, delete and list consumer groups'
 complete -c drave -n "__fish_drave_needs_command" -f -a "dlq" -d 'List, retry and drop the dead letters of a group'
 complete -c drave -n "__fish_drave_needs_command" -f -a "topic" -d 'Create, change, trim, delete and list topics'
+complete -c drave -n "__fish_drave_needs_command" -f -a "compact" -d 'Free what topics are not to keep: retention and compaction now'
 complete -c drave -n "__fish_drave_needs_command" -f -a "inspect" -d 'Look at a store, its topics, segments, frames and cursors'
 complete -c drave -n "__fish_drave_needs_command" -f -a "verify" -d 'Read every byte, check every checksum and link'
 complete -c drave -n "__fish_drave_needs_command" -f -a "serve" -d 'Serve the store to Redis clients, in any language'
@@ -400,6 +401,18 @@ complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subco
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand topic; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand compact" -l rate -d 'Read so much a second at most, as 20MB/s' -r
+complete -c drave -n "__fish_drave_using_subcommand compact" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand compact" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand compact" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand compact" -l dry-run -d 'Say what would be freed, and free nothing'
+complete -c drave -n "__fish_drave_using_subcommand compact" -l json -d 'Print an object a line: {"topic","expired","removed","segments","bytes","protected_bytes"}'
+complete -c drave -n "__fish_drave_using_subcommand compact" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand compact" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand compact" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand compact" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
@@ -533,6 +546,7 @@ complete -c drave -n "__fish_drave_using_subcommand serve" -l query-buffer -d 'T
 complete -c drave -n "__fish_drave_using_subcommand serve" -l argument-size -d 'The largest argument of a request' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l output-buffer -d 'The largest reply: beyond it the connection is closed. Who does not read has 256 KiB of replies made at a time' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l idle-timeout -d 'Close connections that say nothing for so long; those that wait or listen are left alone [default: never]' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l upkeep-every -d 'How often retention and compaction look after the topics' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l log-format -d 'How the log on stderr is written' -r -f -a "text\t''
 json\t''"
 complete -c drave -n "__fish_drave_using_subcommand serve" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r

@@ -1,5 +1,6 @@
 //! Syncs in the background: what `async` owes within its flush interval, and what a publisher wants
-//! begun while it goes on writing. One thread, started when it is first needed.
+//! begun while it goes on writing. One thread, started when it is first needed. And retention, where a
+//! publisher begins a new segment.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,14 +9,17 @@ use std::time::Instant;
 
 use tracing::warn;
 
+use super::keeper::Keeper;
 use crate::job::Job;
 use crate::log::Log;
+use crate::store::{Store, Topic};
 
 /// The background thread and its orders.
 #[derive(Debug, Default)]
 pub struct Flusher {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    keeper: Keeper,
     /// Orders are taken and left: a thread of its own would run out of turn in a simulation.
     #[cfg(test)]
     is_idle: bool,
@@ -38,7 +42,7 @@ impl Flusher {
     /// One that only whoever settles can do without.
     #[cfg(test)]
     pub(crate) fn idle() -> Flusher {
-        Flusher { shared: Arc::default(), thread: Mutex::default(), is_idle: true }
+        Flusher { shared: Arc::default(), thread: Mutex::default(), keeper: Keeper::default(), is_idle: true }
     }
 
     /// Has everything that is in `log` by then synced at `when`, or before.
@@ -52,6 +56,17 @@ impl Flusher {
             None => drop(orders.due.insert(Arc::as_ptr(log) as usize, (when, Arc::clone(log)))),
         }
         self.shared.changed.notify_one();
+    }
+
+    /// Has the topic's retention looked at, in the background, if it has any.
+    pub fn keep(&self, store: &Store, topic: &Arc<Topic>) {
+        #[cfg(test)]
+        if self.is_idle {
+            return;
+        }
+        if topic.settings().is_ok_and(|(settings, _)| settings.has_retention()) {
+            self.keeper.order(store, topic);
+        }
     }
 
     fn start(&self) {
@@ -75,6 +90,7 @@ impl Flusher {
 impl Flusher {
     /// Syncs all that was ordered, and ends the thread: for who cannot drop it.
     pub fn finish(&self) {
+        self.keeper.finish();
         lock(&self.shared.orders).stop = true;
         self.shared.changed.notify_one();
         if let Some(thread) = lock(&self.thread).take() {

@@ -1,7 +1,8 @@
 //! The one API for what happens to records: publishing and reading, across topics.
 //!
 //! A publish passes its gates in order (settings, size, level), is packed before any lock is taken,
-//! appended, and made durable as its level asks. A feed merges the logs of several topics.
+//! appended, and made durable as its level asks. A feed merges the logs of several topics. What is not to be
+//! kept goes by `upkeep`.
 
 mod bury;
 mod consume;
@@ -10,9 +11,11 @@ mod feed;
 mod flusher;
 pub mod group;
 mod journal;
+mod keeper;
 mod members;
 mod publish;
 mod shared;
+mod upkeep;
 
 pub use consume::{GroupMember, GroupSettler, Handed, Joining, OpenGroup, create_group};
 pub use feed::{Fed, FeedGap, FeedWaker, TopicFeed};
@@ -20,6 +23,7 @@ pub use flusher::Flusher;
 pub use journal::{Journal, mend_group, verify_group};
 pub use publish::{Level, TopicPublisher};
 pub use shared::{Asked, Before, Claiming, Handout, Numbers, Scanned, SharedGroup, Start, Told, Want};
+pub use upkeep::{Kept, Upkeep, keep_store, keep_topic};
 
 #[cfg(test)]
 mod crash;

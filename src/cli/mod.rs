@@ -3,6 +3,7 @@
 //! What was typed is parsed here, resolved once in [`context`], and then handed to the verb. A verb
 //! talks to `drave::engine` and returns how it ended; [`exit`] turns that into words and a status.
 
+mod compact;
 mod confirm;
 mod consume;
 mod context;
@@ -140,6 +141,7 @@ enum Command {
     Group(group::Args),
     Dlq(dlq::Args),
     Topic(topic::Args),
+    Compact(compact::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
     Serve(serve::Args),
@@ -166,6 +168,7 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Group(args) => group::run(args, context),
         Command::Dlq(args) => dlq::run(args, context),
         Command::Topic(args) => topic::run(args, context),
+        Command::Compact(args) => compact::run(&args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Serve(args) => serve::run(args, context),

@@ -312,6 +312,9 @@ fn written_at(server: &Rc<Server>, entry: &Rc<Entry>, appended: Appended, ticket
         ticket.resolve(Err(Refusal::text("ERR the topic's settings cannot be read")));
         return;
     };
+    if appended.rolled {
+        server.flusher.keep(server.store, &entry.topic);
+    }
     match level.map_or(settings.durability, |level| level.max(settings.durability)) {
         Durability::Sync => commit::owe(server, entry.log(), appended.end_place(), ticket, Some(entry)),
         level => {

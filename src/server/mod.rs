@@ -36,6 +36,7 @@
 //! | `hub` | channels, their subscribers, and what is on its way to them |
 //! | `waiters`, `bell` | clients that wait for records, from this process or another |
 //! | `reading` | records as replies |
+//! | `upkeep` | retention and compaction |
 //! | `stats`, `slow` | what is counted; what took long |
 
 mod append;
@@ -60,6 +61,7 @@ mod slow;
 mod state;
 mod stats;
 mod topics;
+mod upkeep;
 mod waiters;
 
 pub use listen::{Address, Stopper, serve};

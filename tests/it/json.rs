@@ -44,6 +44,7 @@ fn every_verb_that_prints_data_has_json() {
             "inspect groups" => &[],
             "generate" | "generate man" | "generate completions" | "generate systemd" | "serve" => continue,
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],
+            "compact" => &["t"],
             "topic list" | "verify" | "inspect" | "inspect topics" | "inspect cursors" => &[],
             other => panic!("say here how to call `drave {other}`"),
         };

@@ -25,4 +25,5 @@ mod support;
 mod tail;
 mod tidy;
 mod topic;
+mod upkeep;
 mod verify;

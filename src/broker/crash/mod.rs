@@ -13,6 +13,7 @@
 //! | `deletions` | power cuts and kills while records are deleted |
 //! | `mend` | repairs of damage, cut short |
 //! | `rename` | power cuts and failures while a topic is renamed |
+//! | `upkeep` | power cuts, kills and failures during retention and compaction |
 //! | `model` | random work against a naive model |
 
 mod check;
@@ -25,6 +26,7 @@ mod mend;
 mod model;
 mod power;
 mod rename;
+mod upkeep;
 mod work;
 
 use std::sync::Arc;
