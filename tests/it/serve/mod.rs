@@ -15,3 +15,4 @@ mod rig;
 mod server;
 mod streams;
 mod transactions;
+mod upkeep;
