@@ -25,7 +25,7 @@ use super::segment::random_salt;
 use super::{Log, LogOptions, Mended, Mode, Opening, State, lock_mutex};
 use crate::codec::batch::BatchIds;
 use crate::codec::frame::Packed;
-use crate::codec::{BatchBuilder, Deleting, Deletion, Runs};
+use crate::codec::{BatchBuilder, Deleting, Deletion, OffsetSet, Runs};
 use crate::config::Compression;
 use crate::disk::Dir;
 use crate::error::{Error, Result};
@@ -56,7 +56,7 @@ pub struct DeletedNow {
 }
 
 /// The deletions' log, and up to where it has been folded.
-type Tail = (Arc<Log>, Place);
+pub(super) type Tail = (Arc<Log>, Place);
 
 /// What a process knows of a topic's deletions.
 #[derive(Debug, Default)]
@@ -115,7 +115,7 @@ impl Known {
 impl Log {
     /// Changes whenever the deletions' log comes into being, is recovered or replaced; 0 = there never
     /// was one.
-    fn deletions_generation(&self) -> u64 {
+    pub(super) fn deletions_generation(&self) -> u64 {
         match &self.state {
             State::Live(head) => head.deletions_generation(),
             // It is looked for once.
@@ -165,9 +165,7 @@ impl Log {
 
     /// The same up to an offset, for who may see more than readers, or is not to see as much.
     pub fn live_count_until(&self, end: Offset) -> Result<u64> {
-        let deleted = self.deleted()?;
-        let start = self.log_start().min(end);
-        Ok(end.since(start).saturating_sub(deleted.count_in(start..end)))
+        self.live_in(self.log_start().min(end)..end)
     }
 
     /// Deletes the records at `offsets`, which rise, and were found in `epoch` of this log: if a crash
@@ -215,7 +213,7 @@ impl Log {
     }
 
     /// Appends what `wanted` makes of what is deleted now; says what, and up to where the log is then.
-    fn commit(
+    pub(super) fn commit(
         &self,
         head: &Head,
         wanted: impl Fn(&Deleted) -> Result<Option<Deletion>>,
@@ -248,7 +246,7 @@ impl Log {
     }
 
     /// What is deleted now; and the log in which that is written and can go on, and up to where.
-    fn folded(&self) -> Result<(Arc<Deleted>, Option<Tail>)> {
+    pub(super) fn folded(&self) -> Result<(Arc<Deleted>, Option<Tail>)> {
         let mut known = lock_mutex(&self.deletions.known);
         let now = if self.deletions_generation() == 0 { None } else { known.catch_up(self)? };
         let opened = known.opened.as_ref().filter(|opened| opened.for_writing);
@@ -256,7 +254,7 @@ impl Log {
     }
 
     /// Opens the deletions' log for writing, and makes it if there is none.
-    fn open_deletions(&self, head: &Head, job: &Job) -> Result<()> {
+    pub(super) fn open_deletions(&self, head: &Head, job: &Job) -> Result<()> {
         let mut known = lock_mutex(&self.deletions.known);
         known.open(self, Mode::Write, job)?;
         if known.opened.is_none() {
@@ -345,6 +343,20 @@ impl Log {
         let mended = log.mend(quarantine, job)?;
         head.bump_deletions_generation();
         Ok(Some(mended))
+    }
+
+    /// Leaves `gone` out of what is deleted, which compaction has taken out of its segments, as of where the
+    /// log of deletions was read up to `purged`; durably, and twice: one may rot. Lets go of what lies before.
+    pub(super) fn purge_deletions(&self, head: &Head, gone: &OffsetSet, purged: Offset, job: &Job) -> Result<()> {
+        let _deleting = lock_mutex(&self.deletions.deleting);
+        let mut first = None;
+        for _ in 0..2 {
+            let (_, place) = self.commit(head, |now| Ok(Some(now.without(gone, purged))), job)?;
+            first.get_or_insert(Offset(place.offset.0.saturating_sub(1)));
+            self.sync_deleted(place, job)?;
+        }
+        let Some((log, _)) = self.deletions_to_look_at()? else { return Ok(()) };
+        first.map_or(Ok(()), |first| log.trim(first, job).map(|_| ()))
     }
 
     /// Writes the whole set if that is due, and lets go of what lies before the one before.
