@@ -23,7 +23,7 @@ fn main() {
     let options = OpenOptions { create: false, unsafe_fs: false, clock: Clock::system() };
     let engine = Embedded::open(Path::new(store), &options).expect("the store opens");
     let topic = TopicName::new(topic.as_bytes()).expect("a legal name");
-    let publishing = PublishOptions { durability: None, create: false, limit_wait: None, job: Job::new() };
+    let publishing = PublishOptions { durability: None, create: false, limit_wait: std::time::Duration::ZERO, job: Job::new() };
     let mut publisher = engine.publisher(&topic, &publishing).expect("the topic opens");
     let mut batch = BatchBuilder::new();
     batch.push_value(&[b'x'; 100]);

@@ -74,7 +74,7 @@ pub(super) fn retain(store: &Store, topic: &Arc<Topic>, settings: &TopicSettings
     };
     let mode = if dry_run { Mode::Read } else { Mode::Write };
     let mut expired = log.expired(&retention, || committed(store, topic, mode, job))?;
-    if !dry_run && expired.until > expired.from {
+    if !dry_run && (expired.until > expired.from || log.has_leftovers()?) {
         let trimmed = log.expire(expired.until, job)?;
         (expired.segments, expired.bytes) = (u64::from(trimmed.segments), trimmed.bytes);
     }

@@ -83,7 +83,8 @@ impl Log {
     }
 
     /// Changes whenever segments were compacted; 0 = there never were any.
-    pub(super) fn compactions_generation(&self) -> u64 {
+    #[must_use]
+    pub fn compactions_generation(&self) -> u64 {
         match &self.state {
             State::Live(head) => head.compactions_generation(),
             // It is looked for once.

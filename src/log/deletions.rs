@@ -13,6 +13,7 @@
 //! **It is kept short.** After enough bytes the deleter appends the whole set as one record, and trims
 //! what lies before the whole set before that: one of them may rot and nothing is lost.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -170,8 +171,8 @@ impl Log {
 
     /// Deletes the records at `offsets`, which rise, and were found in `epoch` of this log: if a crash
     /// has cost them since, nothing is deleted. No reader that steps after this has returned hands any
-    /// of them out, in whatever process. Offsets beyond the log end, below the log start, or
-    /// deleted already are passed over and not counted. `greatest_id` is the greatest ID among them.
+    /// of them out, in whatever process. Offsets beyond the log end, below the log start,
+    /// compacted away or deleted already are passed over and not counted. `greatest_id` is the greatest ID among them.
     ///
     /// Durable once [`Log::sync_deleted`] has covered the place that is returned; until then a power
     /// cut may bring them back, and nothing less does.
@@ -184,6 +185,7 @@ impl Log {
         self.check_in_force()?;
         let mut done = DeletedNow { count: 0, place: NOWHERE };
         for some in offsets.chunks(OFFSETS_AT_ONCE) {
+            let some = self.there(some)?;
             let wanted = |deleted: &Deleted| -> Result<Option<Deletion>> {
                 let (start, end) = (self.log_start(), self.log_end());
                 let end = end.min(self.clamp(Place { offset: Offset(u64::MAX), epoch })?);
@@ -202,6 +204,21 @@ impl Log {
             warn!(path = %self.path().display(), %error, "the log of deletions could not be shortened");
         }
         Ok(done)
+    }
+
+    /// Of some offsets those that hold a record, as far as compaction has a part in it: what it took counts as
+    /// gone, and is not to count twice.
+    fn there<'a>(&self, offsets: &'a [Offset]) -> Result<Cow<'a, [Offset]>> {
+        if !self.has_compacted() {
+            return Ok(Cow::Borrowed(offsets));
+        }
+        let mut there = Vec::with_capacity(offsets.len());
+        for at in offsets {
+            if self.live_in(*at..at.plus(1))? > 0 {
+                there.push(*at);
+            }
+        }
+        Ok(Cow::Owned(there))
     }
 
     /// Sets the greatest ID that counts as deleted, whatever it was. Durable as a deletion is.

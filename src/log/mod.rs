@@ -83,6 +83,7 @@ pub use append::Appended;
 pub use bell::Bell;
 pub use capture::Copied;
 pub use compact::{CompactedLog, Compaction};
+pub use compacted::LiveCounter;
 pub use deleted::Deleted;
 pub use deletions::{DELETED, DeletedNow};
 pub use establish::{check_segment, establish};

@@ -74,7 +74,8 @@ impl Log {
         let floor = if retention.protect_bytes_max.is_some() { committed()? } else { None };
         let free = free_count(&spans[..], retention.protect_bytes_max, floor).min(count);
         expired.protected_bytes = spans[free..count].iter().map(|span| span.bytes).sum();
-        let gone = &spans[..free];
+        // What is below the log start is there for its origins only.
+        let gone: Vec<&Span> = spans[..free].iter().filter(|span| span.end > from).collect();
         expired.until = gone.last().map_or(from, |last| last.end).max(from);
         // The active segment is emptied, and not removed.
         expired.segments = gone.len() as u64;

@@ -104,6 +104,11 @@ impl Log {
         Ok(())
     }
 
+    /// Whether segments below the log start, which were kept for their origins, may go by now.
+    pub fn has_leftovers(&self) -> Result<bool> {
+        self.has_expired(self.head()?)
+    }
+
     /// Whether a segment lies wholly below the log start.
     fn has_expired(&self, head: &Head) -> Result<bool> {
         match segment::list(&self.dir)?[..] {

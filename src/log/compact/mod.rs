@@ -9,6 +9,9 @@
 //! offsets, so that at no time, also after a crash, an older record of a key is left behind when a null is
 //! gone. A segment that is not whole stays as it is, and no null behind it goes.
 //!
+//! A record that is taken is not known to have been sent any more: so segments wait, as the active one does,
+//! for as long as a message may come again that one of their records is.
+//!
 //! Readers and publishers go on: who reads a segment that is replaced goes on reading the old file, or finds
 //! his place in the new one. Whoever waits for the lock of maintenance is let go first.
 
@@ -116,20 +119,32 @@ impl Log {
     /// Whether a compaction would find nothing new to look at.
     fn is_up_to_date(&self, run: &Run<'_>) -> Result<bool> {
         let memory = Memory::read(self)?;
-        let active = run.tip.active.map_or(Offset::ZERO, |(active, _)| active);
+        let sealed = run.sealed;
         if memory.null_due_ms <= run.reference_ms {
             return Ok(false);
         }
         if run.how.only_if_dirty {
-            return self.is_mostly_compacted(memory.compacted_until, active);
+            return self.is_mostly_compacted(memory.compacted_until, sealed);
         }
-        let has_deleted = run.deleted.next_deleted(run.start).is_some_and(|deleted| deleted < active);
-        Ok(memory.compacted_until == active && !has_deleted)
+        let has_deleted = run.deleted.next_deleted(run.start).is_some_and(|deleted| deleted < sealed);
+        Ok(memory.compacted_until == sealed && !has_deleted)
     }
 
-    fn is_mostly_compacted(&self, until: Offset, active: Offset) -> Result<bool> {
+    /// Where the segments end that a compaction may take records from: before the active one, and before
+    /// those whose messages may come again.
+    fn compactable_until(&self, tip: &Tip) -> Result<Offset> {
+        let active = tip.active.map_or(Offset::ZERO, |(active, _)| active);
+        for pair in super::segment::list(&self.dir)?.windows(2).take_while(|pair| pair[1] <= active) {
+            if self.has_young_origins(pair[0], pair[1])? {
+                return Ok(pair[0]);
+            }
+        }
+        Ok(active)
+    }
+
+    fn is_mostly_compacted(&self, until: Offset, sealed: Offset) -> Result<bool> {
         let (mut clean, mut dirty) = (0, 0);
-        for base in super::segment::list(&self.dir)?.into_iter().filter(|base| *base < active) {
+        for base in super::segment::list(&self.dir)?.into_iter().filter(|base| *base < sealed) {
             let bytes = self.dir.stat(file_name(base).as_bytes())?.map_or(0, |meta| meta.length);
             *(if base < until { &mut clean } else { &mut dirty }) += bytes;
         }
@@ -145,6 +160,8 @@ struct Run<'a> {
     limits: SieveLimits,
     job: &'a Job,
     tip: Tip,
+    /// Where what is looked at ends.
+    sealed: Offset,
     start: Offset,
     /// From when ages count.
     reference_ms: u64,
@@ -182,7 +199,9 @@ impl<'a> Run<'a> {
             log.sync_to(*place, job)?;
         }
         let reference_ms = log.reference_ms(&Memory::read(log)?);
-        Ok(Run { log, head, how, limits, job, tip: log.tip(), start: log.log_start(), reference_ms, deleted, deletions })
+        let (tip, start) = (log.tip(), log.log_start());
+        let sealed = log.compactable_until(&tip)?;
+        Ok(Run { log, head, how, limits, job, tip, sealed, start, reference_ms, deleted, deletions })
     }
 
     /// Sees to it that all is durable that is to be compacted: no repair after a failed sync replaces it then.
@@ -384,6 +403,9 @@ impl<'a> Run<'a> {
     fn put_in_place(&self, members: &[Member], pack: &Pack) -> Result<()> {
         let (log, head) = (self.log, self.head);
         let (dir, base) = (log.dir(), members[0].base);
+        // Before too: who sees no change while he looks at deletions and then at segments sees none of these
+        // with less than those.
+        head.bump_compactions_generation();
         if let Err(error) =
             log.check_in_force().and_then(|()| dir.rename(pack.new.name.as_bytes(), dir, file_name(base).as_bytes()))
         {

@@ -54,9 +54,8 @@ impl Run<'_> {
     /// The sealed segments that are durable; and those that their predecessor covers, with the index of that
     /// one: a compaction did not live to remove them.
     pub(super) fn members(&self) -> Result<(Vec<Member>, Covered)> {
-        let active = self.tip.active.map_or(Offset::ZERO, |(active, _)| active);
         // What is not durable yet will be: a run begins with that.
-        let until = if self.how.dry_run { active } else { active.min(self.head.durable()) };
+        let until = if self.how.dry_run { self.sealed } else { self.sealed.min(self.head.durable()) };
         let links: Vec<Link> =
             chain(self.log, &self.tip)?.into_iter().filter(|link| link.standing == Standing::InForce).collect();
         let (mut members, mut covered): (Vec<Member>, Covered) = (Vec::new(), Vec::new());

@@ -10,7 +10,7 @@ use super::{Done, parse};
 use crate::config::Durability;
 use crate::ids::{Epoch, Offset, Place, RecordId};
 use crate::job::Job;
-use crate::log::Log;
+use crate::log::{Deleted, LiveCounter, Log};
 use crate::server::dispatch::Call;
 use crate::server::output::Ticket;
 use crate::server::reading;
@@ -139,7 +139,7 @@ impl Trim {
                 Keep::Last(_) => (end, live(start..target)?),
                 Keep::From(_) => (target, u64::MAX),
             };
-            among = unreferred(&groups::all(server, entry)?, start..until, most, &deleted);
+            among = unreferred(&groups::all(server, entry)?, start..until, most, &counter, &deleted)?;
             // What goes from the front on goes at once, and gives its space back.
             let is_front = among.first().is_some_and(|front| front.start == deleted.next_live(start));
             target = if is_front { among.remove(0).end } else { start };
@@ -174,13 +174,14 @@ impl Trim {
     }
 }
 
-/// The ranges in which no group refers to a record, up to `most` records that are not deleted.
+/// The ranges in which no group refers to a record, up to `most` records.
 fn unreferred(
     groups: &[Rc<groups::Group>],
     within: Range<Offset>,
     most: u64,
-    deleted: &crate::log::Deleted,
-) -> Vec<Range<Offset>> {
+    counter: &LiveCounter<'_>,
+    deleted: &Deleted,
+) -> Answer<Vec<Range<Offset>>> {
     let (mut ranges, mut at, mut left) = (Vec::new(), within.start, most);
     while left > 0 {
         at = deleted.next_live(at);
@@ -192,17 +193,20 @@ fn unreferred(
             at = at.plus(1);
             continue;
         }
-        let from = at;
-        // From one deleted record to the next.
-        while at < until && left > 0 {
-            let stop = deleted.next_deleted(at).map_or(until, |deleted| deleted.min(until));
-            let taken = stop.since(at).min(left);
-            left -= taken;
-            at = if left > 0 { deleted.next_live(stop).min(until) } else { at.plus(taken) };
+        let mut end = until;
+        if counter.count(at..until)? > left {
+            // The first offset up to which there are so many.
+            let mut low = at;
+            while low < end {
+                let middle = Offset(low.0 + (end.0 - low.0) / 2);
+                if counter.count(at..middle)? >= left { end = middle } else { low = middle.plus(1) }
+            }
         }
-        ranges.push(from..at);
+        left -= counter.count(at..end)?;
+        ranges.push(at..end);
+        at = end;
     }
-    ranges
+    Ok(ranges)
 }
 
 impl Cut {
