@@ -45,7 +45,7 @@ fn floor(path: &Path) -> Option<String> {
     let first = path.components().next()?.as_os_str().to_str()?.to_owned();
     match first.as_str() {
         "cli" | "main.rs" | "lib.rs" => None,
-        file if file.ends_with(".rs") => Some("ground".to_owned()),
+        file if file.ends_with(".rs") || GROUND.contains(&file) => Some("ground".to_owned()),
         folder => Some(folder.to_owned()),
     }
 }
