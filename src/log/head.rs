@@ -23,6 +23,8 @@
 //!
 //! Locks are on bytes of the same file: 0 append, 1 sync, 3 maintenance.
 
+mod upkeep;
+
 use std::time::Duration;
 
 #[cfg(test)]
@@ -357,54 +359,6 @@ impl Head {
     /// See [`crate::log::Log::deleted`]; 0 = there never was a deletion.
     pub(super) fn deletions_generation(&self) -> u64 {
         self.page.load(DELETIONS_GENERATION_AT)
-    }
-
-    pub(super) fn bump_deletions_generation(&self) {
-        self.page.add(DELETIONS_GENERATION_AT, 1);
-    }
-
-    /// See [`Origins`].
-    pub(super) fn origins(&self) -> Origins {
-        let [added, repeated] = [ORIGINS_ADDED_AT, ORIGINS_REPEATED_AT].map(|at| self.page.load(at));
-        Origins { end: Offset(self.page.load(ORIGINS_END_AT)), added, repeated }
-    }
-
-    /// Before a frame with so many origins is written, up to `end`; says what was known before, if there
-    /// are any.
-    pub(super) fn note_origins(&self, end: Offset, count: u32) -> Option<Origins> {
-        let before = (count > 0).then(|| self.origins())?;
-        self.page.store(ORIGINS_END_AT, end.0.max(before.end.0));
-        self.page.store(ORIGINS_ADDED_AT, before.added + u64::from(count));
-        Some(before)
-    }
-
-    pub(super) fn put_back_origins(&self, origins: Option<Origins>) {
-        if let Some(origins) = origins {
-            self.page.store(ORIGINS_END_AT, origins.end.0);
-            self.page.store(ORIGINS_ADDED_AT, origins.added);
-        }
-    }
-
-    pub(super) fn add_repeat(&self) {
-        self.page.add(ORIGINS_REPEATED_AT, 1);
-    }
-
-    /// Changes whenever segments were compacted; 0 = there never were any.
-    pub(super) fn compactions_generation(&self) -> u64 {
-        self.page.load(COMPACTIONS_GENERATION_AT)
-    }
-
-    pub(super) fn bump_compactions_generation(&self) {
-        self.page.add(COMPACTIONS_GENERATION_AT, 1);
-    }
-
-    /// Changes for as long as somebody waits for the lock of maintenance.
-    pub(super) fn maintenance_wanted(&self) -> u64 {
-        self.page.load(MAINTENANCE_WANTED_AT)
-    }
-
-    pub(super) fn want_maintenance(&self) {
-        self.page.add(MAINTENANCE_WANTED_AT, 1);
     }
 
     pub(super) fn is_poisoned(&self) -> bool {
