@@ -23,7 +23,7 @@ fn open(path: &Path) -> Store {
 
 fn limit(count: u64, bytes: bool) -> LimitSettings {
     let rate = Some(Rate { count, seconds: 1 });
-    LimitSettings { rate, rate_bytes: rate.filter(|_| bytes), burst: Some(1_000_000), ..LimitSettings::default() }
+    LimitSettings { rate, rate_bytes: rate.filter(|_| bytes), ..LimitSettings::default() }
 }
 
 /// A limit that is never reached.

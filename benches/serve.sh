@@ -25,7 +25,10 @@ cleanup() { kill "${server:-}" "${peer:-}" 2> /dev/null || true; wait 2> /dev/nu
 trap cleanup EXIT
 say() { printf '%-66s %s\n' "$1" "$2"; }
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-until_ready() { until redis-cli -p "$1" ping > /dev/null 2>&1; do :; done; }
+until_ready() {
+  for _ in $(seq 1000); do redis-cli -p "$1" ping > /dev/null 2>&1 && return; sleep 0.01; done
+  echo "nobody listens on port $1; see $dir/drave.log and redis.log" >&2; exit 1
+}
 # start LEVEL FSYNC: both servers, empty
 start() {
   cleanup; rm -rf store redis; mkdir redis
