@@ -16,6 +16,9 @@ _drave() {
             ",$1")
                 cmd="drave"
                 ;;
+            drave,compact)
+                cmd="drave__subcmd__compact"
+                ;;
             drave,consume)
                 cmd="drave__subcmd__consume"
                 ;;
@@ -179,12 +182,46 @@ _drave() {
 
     case "${cmd}" in
         drave)
-            opts="-s -q -v -h -V --store --quiet --verbose --color --timeout --unsafe-fs --help --version publish tail replay consume group dlq topic limit inspect verify metrics snapshot restore serve generate"
+            opts="-s -q -v -h -V --store --quiet --verbose --color --timeout --unsafe-fs --help --version publish tail replay consume group dlq topic limit compact inspect verify metrics snapshot restore serve generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        drave__subcmd__compact)
+            opts="-s -q -v -h --dry-run --rate --json --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1831,7 +1868,7 @@ _drave() {
             return 0
             ;;
         drave__subcmd__serve)
-            opts="-s -q -v -h --resp --password-file --slow-subscriber --subscriber-buffer --max-clients --query-buffer --argument-size --output-buffer --idle-timeout --allow-flush --snapshot-every --snapshot-to --snapshot-keep --log-format --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            opts="-s -q -v -h --resp --password-file --slow-subscriber --subscriber-buffer --max-clients --query-buffer --argument-size --output-buffer --idle-timeout --allow-flush --snapshot-every --snapshot-to --snapshot-keep --upkeep-every --log-format --store --quiet --verbose --color --timeout --unsafe-fs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1882,6 +1919,10 @@ _drave() {
                     return 0
                     ;;
                 --snapshot-keep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upkeep-every)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -39,6 +39,7 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand dlq 'List, retry and drop the dead letters of a group'
             cand topic 'Create, change, trim, delete and list topics'
             cand limit 'Set, clear and list rate limits'
+            cand compact 'Free what topics are not to keep: retention and compaction now'
             cand inspect 'Look at a store, its topics, segments, frames and cursors'
             cand verify 'Read every byte, check every checksum and link'
             cand metrics 'Print the state of the store for Prometheus, without a server'
@@ -589,6 +590,22 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'drave;compact'= {
+            cand --rate 'Read so much a second at most, as 20MB/s'
+            cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --store 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
+            cand --color 'When to colour what is said on a terminal'
+            cand --timeout 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124'
+            cand --dry-run 'Say what would be freed, and free nothing'
+            cand --json 'Print an object a line: {"topic","expired","removed","segments","bytes","protected_bytes"}'
+            cand -q 'Say nothing on stderr but errors'
+            cand --quiet 'Say nothing on stderr but errors'
+            cand -v 'Show the causes of an error; twice: a debug log on stderr'
+            cand --verbose 'Show the causes of an error; twice: a debug log on stderr'
+            cand --unsafe-fs 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'drave;inspect'= {
             cand --watch 'Print it again after each DURATION, as 2s, until stopped'
             cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
@@ -851,6 +868,7 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand --snapshot-every 'Make a snapshot so long after the newest one in the directory of --snapshot-to'
             cand --snapshot-to 'Where to make snapshots, as `drave snapshot DEST` does'
             cand --snapshot-keep 'Then remove all but the N newest [default: none is removed]'
+            cand --upkeep-every 'How often retention and compaction look after the topics'
             cand --log-format 'How the log on stderr is written'
             cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
             cand --store 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'

@@ -42,6 +42,7 @@ complete -c drave -n "__fish_drave_needs_command" -f -a "group" -d 'Create, chan
 complete -c drave -n "__fish_drave_needs_command" -f -a "dlq" -d 'List, retry and drop the dead letters of a group'
 complete -c drave -n "__fish_drave_needs_command" -f -a "topic" -d 'Create, change, trim, delete and list topics'
 complete -c drave -n "__fish_drave_needs_command" -f -a "limit" -d 'Set, clear and list rate limits'
+complete -c drave -n "__fish_drave_needs_command" -f -a "compact" -d 'Free what topics are not to keep: retention and compaction now'
 complete -c drave -n "__fish_drave_needs_command" -f -a "inspect" -d 'Look at a store, its topics, segments, frames and cursors'
 complete -c drave -n "__fish_drave_needs_command" -f -a "verify" -d 'Read every byte, check every checksum and link'
 complete -c drave -n "__fish_drave_needs_command" -f -a "metrics" -d 'Print the state of the store for Prometheus, without a server'
@@ -447,6 +448,18 @@ complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subco
 complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand limit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c drave -n "__fish_drave_using_subcommand compact" -l rate -d 'Read so much a second at most, as 20MB/s' -r
+complete -c drave -n "__fish_drave_using_subcommand compact" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
+complete -c drave -n "__fish_drave_using_subcommand compact" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c drave -n "__fish_drave_using_subcommand compact" -l timeout -d 'An overall time limit, as 30s or 5m: what was done until then is kept and reported, exit 124' -r
+complete -c drave -n "__fish_drave_using_subcommand compact" -l dry-run -d 'Say what would be freed, and free nothing'
+complete -c drave -n "__fish_drave_using_subcommand compact" -l json -d 'Print an object a line: {"topic","expired","removed","segments","bytes","protected_bytes"}'
+complete -c drave -n "__fish_drave_using_subcommand compact" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c drave -n "__fish_drave_using_subcommand compact" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
+complete -c drave -n "__fish_drave_using_subcommand compact" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
+complete -c drave -n "__fish_drave_using_subcommand compact" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -l watch -d 'Print it again after each DURATION, as 2s, until stopped' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand inspect; and not __fish_seen_subcommand_from topics topic segments frames cursors groups group pending server limits" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
@@ -652,6 +665,7 @@ complete -c drave -n "__fish_drave_using_subcommand serve" -l idle-timeout -d 'C
 complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-every -d 'Make a snapshot so long after the newest one in the directory of --snapshot-to' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-to -d 'Where to make snapshots, as `drave snapshot DEST` does' -r -F
 complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-keep -d 'Then remove all but the N newest [default: none is removed]' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l upkeep-every -d 'How often retention and compaction look after the topics' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l log-format -d 'How the log on stderr is written' -r -f -a "text\t''
 json\t''"
 complete -c drave -n "__fish_drave_using_subcommand serve" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r

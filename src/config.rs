@@ -1,16 +1,15 @@
 //! What can be set, its values and its defaults. One table serves `topic create`, `topic set`,
 //! `topic.toml`, `store.toml` and every listing.
 
-use std::collections::BTreeMap;
 mod limit;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::ids::{RecordId, TimestampMs};
-use crate::units::{self, Counted};
-
+use crate::units::{self, Counted, Rate};
 pub use limit::{Adaptive, LIMIT_SETTINGS, LimitOf, LimitSettings};
 use limit::{burst_of, rate_of};
 
@@ -111,10 +110,32 @@ pub struct TopicSettings {
     pub dedup_size: u64,
     /// Messages up to this ID are not known any more.
     pub dedup_after: RecordId,
+    /// Retention: records older than this go. All three limits go by whole sealed segments.
+    pub max_age: Option<Duration>,
+    /// Retention: what lies before the newest so many bytes goes.
+    pub max_bytes: Option<u64>,
+    /// Retention: what lies before the newest so many records goes.
+    pub max_records: Option<u64>,
+    /// Whether retention keeps what a group has not committed.
+    pub protect_groups: bool,
+    /// How many bytes it keeps for groups at most.
+    pub protect_bytes_max: u64,
+    /// Whether compaction keeps only the newest record of each key.
+    pub compact: bool,
+    /// How long compaction keeps a null that nothing has superseded.
+    pub tombstone_age: Duration,
     /// When a running server deletes the topic, in ms since 1970.
     pub expire_at: Option<TimestampMs>,
     /// How much may be published.
     pub limit: LimitSettings,
+}
+
+impl TopicSettings {
+    /// Whether retention has anything to go by.
+    #[must_use]
+    pub fn has_retention(&self) -> bool {
+        self.max_age.is_some() || self.max_bytes.is_some() || self.max_records.is_some()
+    }
 }
 
 /// The largest record there can be: 512 MiB.
@@ -136,6 +157,13 @@ impl Default for TopicSettings {
             dedup_window: Duration::from_secs(100),
             dedup_size: 100,
             dedup_after: RecordId::ZERO,
+            max_age: None,
+            max_bytes: None,
+            max_records: None,
+            protect_groups: true,
+            protect_bytes_max: 10 << 30,
+            compact: false,
+            tombstone_age: Duration::from_secs(86_400),
             expire_at: None,
             limit: LimitSettings::default(),
         }
@@ -238,6 +266,62 @@ pub const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "max-age",
+        values: "none, duration from 1s",
+        help: "retention: older records go, a sealed segment at a time",
+        read: |s| or_none(s.max_age, units::format_duration),
+        write: |s, v| {
+            let range = Duration::from_secs(1)..=Duration::MAX;
+            let parse = |v: &str| bounded(units::parse_duration(v)?, range, "at least 1s");
+            unless_none(v, parse).map(|v| s.max_age = v)
+        },
+    },
+    Setting {
+        name: "max-bytes",
+        values: "none, size",
+        help: "retention: what is beyond the newest so many bytes goes",
+        read: |s| or_none(s.max_bytes, units::format_size),
+        write: |s, v| unless_none(v, units::parse_size).map(|v| s.max_bytes = v),
+    },
+    Setting {
+        name: "max-records",
+        values: "none, number",
+        help: "retention: what is beyond the newest so many records goes",
+        read: |s| or_none(s.max_records, |count| count.to_string()),
+        write: |s, v| {
+            let parse = |v: &str| v.parse().map_err(|_| format!("'{v}' is not a number of records"));
+            unless_none(v, parse).map(|v| s.max_records = v)
+        },
+    },
+    Setting {
+        name: "protect-groups",
+        values: "on, off",
+        help: "retention keeps what a group has not committed",
+        read: |s| on_or_off(s.protect_groups),
+        write: |s, v| is_on(v).map(|v| s.protect_groups = v),
+    },
+    Setting {
+        name: "protect-bytes-max",
+        values: "size",
+        help: "but of the newest so many bytes only",
+        read: |s| units::format_size(s.protect_bytes_max),
+        write: |s, v| units::parse_size(v).map(|v| s.protect_bytes_max = v),
+    },
+    Setting {
+        name: "compact",
+        values: "on, off",
+        help: "compaction keeps the newest record of each key",
+        read: |s| on_or_off(s.compact),
+        write: |s, v| is_on(v).map(|v| s.compact = v),
+    },
+    Setting {
+        name: "tombstone-age",
+        values: "duration",
+        help: "how long compaction keeps nulls",
+        read: |s| units::format_duration(s.tombstone_age),
+        write: |s, v| units::parse_duration(v).map(|v| s.tombstone_age = v),
+    },
+    Setting {
         name: "expire-at",
         values: "none, ms since 1970",
         help: "when a running server deletes the topic",
@@ -257,21 +341,21 @@ pub const SETTINGS: &[Setting] = &[
         name: "rate",
         values: "none, as 1000/s (/m /h)",
         help: "records that may be published",
-        read: |s| s.limit.rate.map_or_else(none, |rate| rate.to_string()),
+        read: |s| or_none(s.limit.rate, |rate| rate.to_string()),
         write: |s, v| rate_of(v, Counted::Records).map(|rate| s.limit.rate = rate),
     },
     Setting {
         name: "rate-bytes",
         values: "none, as 10MB/s (/m /h)",
         help: "bytes that may be published",
-        read: |s| s.limit.rate_bytes.map_or_else(none, units::Rate::format_bytes),
+        read: |s| or_none(s.limit.rate_bytes, Rate::format_bytes),
         write: |s, v| rate_of(v, Counted::Bytes).map(|rate| s.limit.rate_bytes = rate),
     },
     Setting {
         name: "burst",
         values: "none, number of records",
         help: "of rate, so many at once; none = a second's worth",
-        read: |s| s.limit.burst.map_or_else(none, |burst| burst.to_string()),
+        read: |s| or_none(s.limit.burst, |burst| burst.to_string()),
         write: |s, v| {
             let count = |v: &str| v.parse().map_err(|_| format!("'{v}' is not a number of records"));
             burst_of(v, count).map(|burst| s.limit.burst = burst)
@@ -281,7 +365,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "burst-bytes",
         values: "none, size",
         help: "of rate-bytes, so many at once; none = a second's worth",
-        read: |s| s.limit.burst_bytes.map_or_else(none, units::format_size),
+        read: |s| or_none(s.limit.burst_bytes, units::format_size),
         write: |s, v| burst_of(v, units::parse_size).map(|burst| s.limit.burst_bytes = burst),
     },
     Setting {
@@ -293,12 +377,24 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
-fn none() -> String {
-    "none".to_owned()
+fn or_none<T>(value: Option<T>, words: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| "none".to_owned(), words)
 }
 
 fn unless_none<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     if text == "none" { Ok(None) } else { parse(text).map(Some) }
+}
+
+fn on_or_off(value: bool) -> String {
+    if value { "on" } else { "off" }.to_owned()
+}
+
+fn is_on(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("'{text}' is neither on nor off")),
+    }
 }
 
 fn bounded<T: PartialOrd>(value: T, range: std::ops::RangeInclusive<T>, words: &str) -> Result<T, String> {

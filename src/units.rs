@@ -95,6 +95,13 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
     if number == 0 { Err(format!("'{text}' is no rate: nothing would ever be done")) } else { Ok(number as f64 / seconds) }
 }
 
+/// Reads a number of bytes a second, as `10MB/s`.
+pub fn parse_byte_rate(text: &str) -> Result<u64, String> {
+    let wrong = || format!("'{text}' is not a rate of bytes: write it as 500KB/s, 10MB/s or 64MiB/s");
+    let bytes = parse_size(text.strip_suffix("/s").ok_or_else(wrong)?).map_err(|_| wrong())?;
+    if bytes == 0 { Err(format!("'{text}' is no rate: nothing would ever be done")) } else { Ok(bytes) }
+}
+
 /// So many records, or bytes, in a second, a minute or an hour. Kept as it was written: a rate is whole numbers, and no
 /// fraction is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

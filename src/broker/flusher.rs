@@ -1,6 +1,7 @@
 //! Syncs in the background: what `async` owes within its flush interval, and what a publisher wants
 //! begun while it goes on writing. One thread, started when it is first needed; several when there is
-//! more than it can do: disks take what is asked for at the same time in one go.
+//! more than it can do: disks take what is asked for at the same time in one go. And retention, where a
+//! publisher begins a new segment.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::keeper::Keeper;
 use crate::job::Job;
 use crate::log::Log;
+use crate::store::{Store, Topic};
 
 /// So many orders that are due at once are worth one more thread.
 const DUE_EACH: usize = 16;
@@ -24,6 +27,7 @@ const BEHIND_TIME: Duration = Duration::from_secs(1);
 pub struct Flusher {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    keeper: Keeper,
     /// Orders are taken and left: a thread of its own would run out of turn in a simulation.
     #[cfg(test)]
     is_idle: bool,
@@ -66,7 +70,7 @@ impl Flusher {
     /// One that only whoever settles can do without.
     #[cfg(test)]
     pub(crate) fn idle() -> Flusher {
-        Flusher { shared: Arc::default(), threads: Mutex::default(), is_idle: true }
+        Flusher { shared: Arc::default(), threads: Mutex::default(), keeper: Keeper::default(), is_idle: true }
     }
 
     /// Has everything that is in `log` by then synced at `when`, or before.
@@ -81,6 +85,17 @@ impl Flusher {
         drop(orders);
         self.start(count);
         self.shared.changed.notify_one();
+    }
+
+    /// Has the topic's retention looked at, in the background, if it has any.
+    pub fn keep(&self, store: &Store, topic: &Arc<Topic>) {
+        #[cfg(test)]
+        if self.is_idle {
+            return;
+        }
+        if topic.settings().is_ok_and(|(settings, _)| settings.has_retention()) {
+            self.keeper.order(store, topic);
+        }
     }
 
     /// Whether the disk does not keep up with what was ordered. Who orders more had better wait until it
@@ -111,6 +126,7 @@ impl Flusher {
 
     /// Syncs all that was ordered, and ends the threads: for who cannot drop it.
     pub fn finish(&self) {
+        self.keeper.finish();
         lock(&self.shared.orders).stop = true;
         self.shared.changed.notify_all();
         for thread in std::mem::take(&mut *lock(&self.threads)) {

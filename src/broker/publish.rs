@@ -147,6 +147,9 @@ impl<'s> TopicPublisher<'s> {
         if level > Durability::None {
             self.owed = Some(appended.end_place());
         }
+        if appended.rolled {
+            self.flusher.keep(self.store, topic);
+        }
         if level == Durability::Async {
             self.flusher.order(topic.log(), Instant::now() + settings.flush_interval);
         }

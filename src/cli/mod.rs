@@ -3,6 +3,7 @@
 //! What was typed is parsed here, resolved once in [`context`], and then handed to the verb. A verb
 //! talks to `drave::engine` and returns how it ended; [`exit`] turns that into words and a status.
 
+mod compact;
 mod confirm;
 mod consume;
 mod context;
@@ -149,6 +150,7 @@ enum Command {
     Dlq(dlq::Args),
     Topic(topic::Args),
     Limit(limit::Args),
+    Compact(compact::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
     Metrics(metrics::Args),
@@ -179,6 +181,7 @@ fn run(command: Command, context: &Context) -> Result {
         Command::Dlq(args) => dlq::run(args, context),
         Command::Topic(args) => topic::run(args, context),
         Command::Limit(args) => limit::run(args, context),
+        Command::Compact(args) => compact::run(&args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Metrics(args) => metrics::run(&args, context),

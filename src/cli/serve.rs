@@ -76,6 +76,9 @@ pub(crate) struct Args {
     /// Then remove all but the N newest [default: none is removed]
     #[arg(long, value_name = "N", requires = "snapshot_to")]
     snapshot_keep: Option<NonZeroU32>,
+    /// How often retention and compaction look after the topics
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = drave::units::parse_duration)]
+    upkeep_every: Duration,
 
     /// How the log on stderr is written
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
@@ -121,6 +124,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result {
             Policy::Close => SlowSubscriber::Close,
         },
         allow_flush: args.allow_flush,
+        upkeep_every: args.upkeep_every.max(Duration::from_millis(1)),
         limits: Limits {
             clients_max: args.max_clients as usize,
             argument_bytes_max: args.argument_size as u64,

@@ -26,7 +26,10 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::origin::Origin;
+use super::records::Record;
 use super::varint;
 use crate::ids::{Offset, RecordId};
 
@@ -190,7 +193,7 @@ impl BatchBuilder {
             }
             return Ok(());
         }
-        self.put_entry(&shape, null, id_step, None);
+        self.put_entry(&shape, null, id_step, 0, None);
         self.note(fields);
         Ok(())
     }
@@ -204,9 +207,29 @@ impl BatchBuilder {
             return Err(Malformed("a record has at most 65,535 fields"));
         }
         self.step_to(None)?;
-        self.put_entry(&Shape::of(fields, null), null, None, Some(origin));
+        self.put_entry(&Shape::of(fields, null), null, None, 0, Some(origin));
         self.origins += 1;
         self.note(fields);
+        Ok(())
+    }
+
+    /// Appends a record that compaction keeps: with its ID and its origin, and `skipped` offsets after its
+    /// predecessor, or after the base of the frame.
+    ///
+    /// # Errors
+    /// An ID that does not rise.
+    pub fn push_kept(&mut self, record: &Record<'_>, skipped: u64) -> Result<(), Malformed> {
+        let fields: SmallVec<[FieldRef<'_>; 8]> = record.fields().collect();
+        let id_step = self.step_to(Some(record.id))?;
+        let is_bare = skipped == 0 && !record.null && id_step.is_none() && record.origin.is_none();
+        match Shape::of(&fields, record.null) {
+            Shape::Shaped { key: None, value: Some(value), headers: [] } if is_bare => self.push_value(value),
+            shape => {
+                self.put_entry(&shape, record.null, id_step, skipped, record.origin.as_ref());
+                self.count += 1;
+                self.origins += u32::from(record.origin.is_some());
+            }
+        }
         Ok(())
     }
 
@@ -216,8 +239,18 @@ impl BatchBuilder {
         self.record_bytes_max = self.record_bytes_max.max(bytes);
     }
 
-    fn put_entry(&mut self, shape: &Shape<'_>, null: bool, id_step: Option<(u64, u64)>, origin: Option<&Origin<'_>>) {
+    fn put_entry(
+        &mut self,
+        shape: &Shape<'_>,
+        null: bool,
+        id_step: Option<(u64, u64)>,
+        skipped: u64,
+        origin: Option<&Origin<'_>>,
+    ) {
         let mut flags = if null { NULL } else { 0 };
+        if skipped > 0 {
+            flags |= SKIP;
+        }
         if id_step.is_some() {
             flags |= ID;
         }
@@ -232,6 +265,9 @@ impl BatchBuilder {
         flags |= if listed.is_some() { LISTED } else { 0 };
         varint::put(&mut self.table, value.map_or(0, |value| value.len() as u64) * 2 + 1);
         self.table.push(flags);
+        if skipped > 0 {
+            varint::put(&mut self.table, skipped);
+        }
         if let Some((ms_step, seq)) = id_step {
             varint::put(&mut self.table, ms_step);
             varint::put(&mut self.table, seq);
@@ -487,6 +523,41 @@ mod tests {
                 }
                 prop_assert_eq!(plain, lines);
             }
+        }
+
+        #[test]
+        fn what_compaction_keeps_of_a_batch_is_where_it_was(records in records(), kept in any::<u32>(), from in 0u64..25, length in 0u64..25) {
+            let (body, builder) = encode(&records);
+            let (count, plain) = (builder.batch().count, builder.batch().plain);
+            let first_id = records.first().and_then(|record| record.2).unwrap_or(RecordId::ZERO);
+            let all: Vec<_> = Records::new(&body, Offset(0), count, count, first_id, plain).expect("a table").map(|r| r.expect("well formed")).collect();
+            let mut packed = BatchBuilder::new();
+            let (mut next, mut expected) = (0, Vec::new());
+            for record in all.iter().filter(|record| kept >> (record.offset.0 % 32) & 1 == 1) {
+                packed.push_kept(record, record.offset.0 - next).expect("rising");
+                next = record.offset.0 + 1;
+                expected.push((record.offset, record.id, record.null, record.fields().map(|(n, v)| (n.to_vec(), v.to_vec())).collect::<Vec<_>>()));
+            }
+            let base_id = expected.first().map_or(RecordId::ZERO, |record| record.1);
+            let mut body = Vec::new();
+            packed.batch().put_front(&mut body);
+            body.extend_from_slice(packed.batch().values);
+            let part = |from: u64, until: u64| {
+                let batch = packed.batch();
+                let mut part = Records::new(&body, Offset(0), count, batch.count, base_id, batch.plain).expect("a table");
+                part.narrow(Offset(from), Offset(until)).expect("well formed");
+                assert!(part.next_offset() >= Offset(from));
+                let mark = part.mark(&body);
+                let read = |records: Records<'_>| records.map(|record| {
+                    let record = record.expect("well formed");
+                    (record.offset, record.id, record.null, record.fields().map(|(n, v)| (n.to_vec(), v.to_vec())).collect::<Vec<_>>())
+                }).collect::<Vec<_>>();
+                assert_eq!(read(Records::resume(&body, &mark)), read(part.clone()));
+                read(part)
+            };
+            prop_assert_eq!(&part(0, u64::from(count)), &expected);
+            expected.retain(|record| (from..from + length).contains(&record.0.0));
+            prop_assert_eq!(part(from, from + length), expected);
         }
 
         #[test]

@@ -1,14 +1,17 @@
 //! What a topic's deletions' log holds: one of these in each record.
 //!
 //! ```text
-//! kind, 1 byte: 0 = these offsets too, 1 = these offsets and no others, 2 = nothing but the ID
+//! kind, 1 byte: 0 = these offsets too, 1 = these offsets and no others, 2 = nothing but the ID,
+//!               3 = as 1, and compaction has taken records
 //! epoch of the topic as of which the offsets are meant         varint
 //! the greatest ID ever deleted, as far as its writer knew      ms and seq, varints
 //! kind 0: runs (runs.rs)    kind 1: a set (offset_set.rs)    kind 2: nothing
+//! kind 3: varint, the offset in this log before which those were deleted that compaction has taken and the
+//!         set leaves out; then a set
 //! ```
 
 use super::{OffsetSet, Runs, varint};
-use crate::ids::{Epoch, RecordId};
+use crate::ids::{Epoch, Offset, RecordId};
 
 /// One record of a deletions' log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +30,13 @@ pub enum Deleting {
     /// These were deleted.
     More(Runs),
     /// These are all that are deleted: nothing before this record is needed.
-    Whole(OffsetSet),
+    Whole {
+        /// They.
+        set: OffsetSet,
+        /// Those that were deleted before this offset of the deletions' log, and that compaction has taken
+        /// out of their segments since, are left out.
+        purged: Offset,
+    },
     /// No offsets: the greatest ID was set by hand.
     Id,
 }
@@ -44,14 +53,20 @@ impl Deletion {
     pub fn encode(&self) -> Vec<u8> {
         let kind = match self.what {
             Deleting::More(_) => 0,
-            Deleting::Whole(_) => 1,
+            Deleting::Whole { purged: Offset::ZERO, .. } => 1,
+            Deleting::Whole { .. } => 3,
             Deleting::Id => 2,
         };
         let mut out = vec![kind];
         [self.epoch.0, self.greatest_id.ms, self.greatest_id.seq].into_iter().for_each(|number| varint::put(&mut out, number));
         match &self.what {
             Deleting::More(runs) => runs.encode(&mut out),
-            Deleting::Whole(set) => set.encode(&mut out),
+            Deleting::Whole { set, purged } => {
+                if *purged > Offset::ZERO {
+                    varint::put(&mut out, purged.0);
+                }
+                set.encode(&mut out);
+            }
             Deleting::Id => {}
         }
         out
@@ -65,8 +80,12 @@ impl Deletion {
         let greatest_id = RecordId { ms: varint::take(&mut rest)?, seq: varint::take(&mut rest)? };
         let what = match kind {
             0 => Deleting::More(Runs::decode(&mut rest)?),
-            1 => Deleting::Whole(OffsetSet::decode(&mut rest)?),
+            1 => Deleting::Whole { set: OffsetSet::decode(&mut rest)?, purged: Offset::ZERO },
             2 => Deleting::Id,
+            3 => {
+                let purged = Offset(varint::take(&mut rest)?);
+                Deleting::Whole { set: OffsetSet::decode(&mut rest)?, purged }
+            }
             _ => return None,
         };
         rest.is_empty().then_some(Deletion { epoch, greatest_id, what })
@@ -76,14 +95,17 @@ impl Deletion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Offset;
 
     #[test]
     fn deletions_read_back_and_nothing_else_does() {
         let mut set = OffsetSet::default();
         set.insert_all(Offset(3)..Offset(9000));
-        let whats =
-            [Deleting::More([Offset(1), Offset(2), Offset(300)].into_iter().collect()), Deleting::Whole(set), Deleting::Id];
+        let whats = [
+            Deleting::More([Offset(1), Offset(2), Offset(300)].into_iter().collect()),
+            Deleting::Whole { set: set.clone(), purged: Offset::ZERO },
+            Deleting::Whole { set, purged: Offset(400) },
+            Deleting::Id,
+        ];
         for what in whats {
             let deletion = Deletion { epoch: Epoch(3), greatest_id: RecordId { ms: 1_700_000_000_000, seq: 5 }, what };
             let bytes = deletion.encode();
@@ -91,6 +113,6 @@ mod tests {
             (0..bytes.len()).for_each(|cut| assert_eq!(Deletion::decode(&bytes[..cut]), None));
             assert_eq!(Deletion::decode(&[&bytes[..], &[0]].concat()), None);
         }
-        assert_eq!(Deletion::decode(&[3, 0, 0, 0]), None);
+        assert_eq!(Deletion::decode(&[4, 0, 0, 0]), None);
     }
 }

@@ -134,7 +134,7 @@ pub struct FrameHeader {
     pub span: u32,
     /// How many records it holds.
     pub count: u32,
-    /// The ID of its first record; of a control frame: the last ID before it.
+    /// The ID of its first record, or of one that compaction took from before it; of a control frame: the last ID before it.
     pub base_id: RecordId,
     /// Where in its segment it begins, in bytes.
     pub position: u64,

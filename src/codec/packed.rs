@@ -70,6 +70,14 @@ impl<'a> Packed<'a> {
         Ok(Packed { front, back, header, origins: batch.origins })
     }
 
+    /// The same frame over `span` offsets, of which it holds records at some only.
+    #[must_use]
+    pub fn spanning(mut self, span: u32) -> Packed<'a> {
+        debug_assert!(span >= self.header.count, "records have offsets of their own");
+        self.header.span = span;
+        self
+    }
+
     /// Packs a control frame: a mark, a new log start, or a hole of `span` offsets.
     #[must_use]
     pub fn control(kind: FrameKind, span: u32, body: &[u8]) -> Packed<'static> {

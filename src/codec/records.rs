@@ -158,7 +158,7 @@ impl RecordsMark {
     /// The offset of the next record, or a lower one.
     #[must_use]
     pub fn next_offset(&self) -> Offset {
-        self.rest.next_offset
+        self.rest.next_offset()
     }
 
     /// The end of the offsets that are left (exclusive).
@@ -171,7 +171,10 @@ impl RecordsMark {
 /// The records of a frame, or of a part of it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
+    /// What the next entry counts from.
     next_offset: Offset,
+    /// The next record is not below.
+    floor: Offset,
     end_offset: Offset,
     next_id: Option<RecordId>,
     count: u32,
@@ -197,7 +200,7 @@ impl<'a> Records<'a> {
         let table_bytes = varint::take(&mut rest).ok_or(Malformed("no table"))?;
         let table = take_bytes(&mut rest, table_bytes).ok_or(Malformed("the table is longer than the body"))?;
         let end_offset = base.plus(u64::from(span));
-        Ok(Records { next_offset: base, end_offset, next_id: Some(base_id), count, plain, table, values: rest })
+        Ok(Records { next_offset: base, floor: base, end_offset, next_id: Some(base_id), count, plain, table, values: rest })
     }
 
     /// Remembers what is left, so that [`Records::resume`] can go on with it later.
@@ -210,6 +213,7 @@ impl<'a> Records<'a> {
         let (table, values) = (at(self.table), at(self.values));
         let rest = Records {
             next_offset: self.next_offset,
+            floor: self.floor,
             end_offset: self.end_offset,
             next_id: self.next_id,
             count: self.count,
@@ -232,7 +236,7 @@ impl<'a> Records<'a> {
     /// The offset of the next record, or a lower one if records before it were compacted away.
     #[must_use]
     pub fn next_offset(&self) -> Offset {
-        self.next_offset
+        self.next_offset.max(self.floor)
     }
 
     /// The end of the offsets this part covers (exclusive).
@@ -300,7 +304,8 @@ impl<'a> Records<'a> {
                 Some(Err(malformed)) => return Err(malformed),
             }
         }
-        self.next_offset = self.next_offset.max(from);
+        // An entry that skips offsets counts from its predecessor's.
+        self.floor = self.floor.max(from);
         Ok(())
     }
 

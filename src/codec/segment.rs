@@ -22,7 +22,11 @@
 //!   152      8    made at, in ms since 1970
 //!   160     24    of records with an origin before this segment: the offset after the last one, how many
 //!                 there ever were, how many came again
-//!   184     68    0
+//!   184      8    offsets in it without a record: compaction took those
+//!   192      8    how many of them were among the deleted ones then
+//!   200      8    where in the log of deletions that was
+//!   208      8    where its offsets end; 0 = it was never compacted
+//!   216     36    0
 //!   252      4    CRC-32 of bytes 0..252
 //! ```
 //!
@@ -69,6 +73,8 @@ pub struct SegmentHeader {
     pub created: TimestampMs,
     /// What origins there were before it.
     pub origins: Origins,
+    /// What compaction took from it.
+    pub compacted: Compacted,
 }
 
 /// What there ever was of records with an origin.
@@ -80,6 +86,19 @@ pub struct Origins {
     pub added: u64,
     /// How many messages came again, and were not added; a power cut may cost some of this.
     pub repeated: u64,
+}
+
+/// What compaction took from a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Offsets without a record.
+    pub removed: u64,
+    /// How many of them were among the deleted ones then.
+    pub deleted: u64,
+    /// Up to where the log of deletions had been read then: what was deleted later is still there.
+    pub deletions: Offset,
+    /// Where the segment's offsets end: segments that begin below are what it was made of.
+    pub end: Offset,
 }
 
 /// What a segment knows of the one before it.
@@ -125,7 +144,8 @@ impl SegmentHeader {
         let numbers =
             [self.log_start.0, self.last_id.ms, self.last_id.seq, self.entries_added, 0, 0, self.durable.0, self.created.0];
         let origins = [self.origins.end.0, self.origins.added, self.origins.repeated];
-        for number in numbers.into_iter().chain(origins) {
+        let compacted = [self.compacted.removed, self.compacted.deleted, self.compacted.deletions.0, self.compacted.end.0];
+        for number in numbers.into_iter().chain(origins).chain(compacted) {
             put(&number.to_le_bytes());
         }
         let mut bytes = [0; HEADER_BYTES];
@@ -174,6 +194,7 @@ impl SegmentHeader {
         let mut rest = &rest[16..];
         let (durable, created) = (Offset(take_u64(&mut rest)), TimestampMs(take_u64(&mut rest)));
         let origins = Origins { end: Offset(take_u64(&mut rest)), added: take_u64(&mut rest), repeated: take_u64(&mut rest) };
+        let [removed, deleted, deletions, end] = [(); 4].map(|()| take_u64(&mut rest));
         ParsedHeader::Header(Box::new(SegmentHeader {
             salt,
             incarnation,
@@ -188,6 +209,7 @@ impl SegmentHeader {
             durable,
             created,
             origins,
+            compacted: Compacted { removed, deleted, deletions: Offset(deletions), end: Offset(end) },
         }))
     }
 }
@@ -245,6 +267,7 @@ mod tests {
             durable: Offset(15),
             created: TimestampMs(16),
             origins: Origins { end: Offset(17), added: 18, repeated: 19 },
+            compacted: Compacted { removed: 20, deleted: 21, deletions: Offset(22), end: Offset(23) },
         }
     }
 
@@ -284,7 +307,11 @@ mod tests {
             (160, 17),
             (168, 18),
             (176, 19),
-            (184, 0),
+            (184, 20),
+            (192, 21),
+            (200, 22),
+            (208, 23),
+            (216, 0),
         ];
         for (at, value) in places {
             assert_eq!(u64_at(at), value, "at {at}");

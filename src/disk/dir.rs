@@ -130,6 +130,12 @@ impl Dir {
         self.disk.boot()
     }
 
+    /// How long the machine has been up, in ms.
+    #[must_use]
+    pub fn uptime_ms(&self) -> u64 {
+        self.disk.uptime_ms()
+    }
+
     /// Waits before trying again what another process is at.
     pub fn pause(&self, time: Duration) {
         if !self.disk.yields() {

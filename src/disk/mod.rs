@@ -77,6 +77,16 @@ impl Disk {
         self.watch.is_some()
     }
 
+    /// How long the machine has been up, in ms, asleep or not: who sets the clock does not change it.
+    #[must_use]
+    pub fn uptime_ms(&self) -> u64 {
+        if let Some(uptime) = self.watch.as_ref().and_then(|watch| watch.uptime_ms()) {
+            return uptime;
+        }
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or(0)
+    }
+
     /// Whether a wait is to return at once, because somebody else decides who runs next.
     fn yields(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.yields())
@@ -90,6 +100,11 @@ pub(crate) trait Watch: Send + Sync + fmt::Debug {
 
     /// Called in place of each wait; `true` = do not sleep.
     fn yields(&self) -> bool;
+
+    /// In place of the machine's own.
+    fn uptime_ms(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A change of something on the disk. Files and directories are told apart by inode number.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::embedded_group::{self, EmbeddedConsumer, EmbeddedLetters};
 use super::{
-    Bounds, Consumer, Cursor, Engine, Feed, Gap, GapCause, GroupChange, GroupInfo, Joining, Next, PendingEntry, PublishOptions,
-    Published, Publisher, Trimmed, Waker,
+    Bounds, Consumer, Cursor, Engine, Feed, Gap, GapCause, GroupChange, GroupInfo, Joining, Kept, Next, PendingEntry,
+    PublishOptions, Published, Publisher, Trimmed, Upkeep, Waker,
 };
 use crate::broker::{
-    Amount, Fed, FeedWaker, Flusher, GroupMember, GroupSettler, Level, OpenGroup, TopicFeed, TopicPublisher, create_group,
+    self, Amount, Fed, FeedWaker, Flusher, GroupMember, GroupSettler, Level, OpenGroup, TopicFeed, TopicPublisher, create_group,
 };
 use crate::codec::Batch;
 use crate::codec::group_event::GroupSettings;
@@ -81,6 +81,19 @@ impl Engine for Embedded {
     fn trim_topic(&self, topic: &TopicName, before: Offset, job: &Job) -> Result<Trimmed> {
         let trimmed = self.store.topic(topic, Mode::Write, job)?.log().trim(before, job)?;
         Ok(Trimmed { from: trimmed.from, until: trimmed.until, segments: trimmed.segments, bytes: trimmed.bytes })
+    }
+
+    fn keep_topic(&self, topic: &TopicName, how: Upkeep, job: &Job) -> Result<Kept> {
+        let topic = self.store.topic(topic, Mode::Write, job)?;
+        let how = broker::Upkeep { dry_run: how.dry_run, bytes_per_second: how.bytes_per_second, only_if_dirty: false };
+        let broker::Kept { expired, compacted } = broker::keep_topic(&self.store, &topic, how, job)?;
+        Ok(Kept {
+            expired: expired.records,
+            removed: compacted.records,
+            segments: expired.segments + compacted.segments,
+            bytes: expired.bytes + compacted.bytes,
+            protected_bytes: expired.protected_bytes,
+        })
     }
 
     fn topics(&self) -> Result<Vec<TopicName>> {

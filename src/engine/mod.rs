@@ -5,6 +5,7 @@ mod embedded;
 mod embedded_group;
 pub mod position;
 mod receipt;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use crate::broker::{Amount, Joining};
 pub use embedded::{Embedded, OpenOptions};
 pub use position::Position;
 pub use receipt::GroupReceipt;
+pub use upkeep::{Kept, Upkeep};
 
 /// A place where topics live.
 pub trait Engine {
@@ -54,6 +56,12 @@ pub trait Engine {
 
     /// Removes all records below `before`.
     fn trim_topic(&self, topic: &TopicName, before: Offset, job: &Job) -> Result<Trimmed>;
+
+    /// Does to a topic what its settings say of retention and compaction.
+    fn keep_topic(&self, topic: &TopicName, how: Upkeep, job: &Job) -> Result<Kept> {
+        let _ = (topic, how, job);
+        Err(crate::Error::Unsupported { what: "this engine keeps its topics itself".to_owned() })
+    }
 
     /// The names of all topics, sorted bytewise.
     fn topics(&self) -> Result<Vec<TopicName>>;

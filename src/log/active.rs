@@ -10,7 +10,7 @@ use super::slot::Slot;
 use super::survey::last_id_of;
 use crate::codec::SegmentHeader;
 use crate::codec::frame::{self, Parsed};
-use crate::codec::segment::{HEADER_BYTES, file_name};
+use crate::codec::segment::{Compacted, HEADER_BYTES, file_name};
 use crate::disk::{Access, File};
 use crate::error::Result;
 use crate::ids::Place;
@@ -132,6 +132,7 @@ impl Log {
             durable: head.durable(),
             created: self.clock.now(),
             origins: head.origins(),
+            compacted: Compacted::default(),
         };
         self.begin_segment(head, appender, slot, header)
     }

@@ -5,7 +5,7 @@
 //! who copies them; he asks [`Log::dismiss`] then.
 
 use super::append::RECOVERIES_MAX;
-use super::locks::{self, APPEND, MAINTENANCE};
+use super::locks::{self, APPEND};
 use super::segment::Segment;
 use super::slot::Slot;
 use super::sweep::{self, Link, Standing, Tip, said_by};
@@ -158,8 +158,7 @@ impl Log {
     /// Does something while nothing of the log is removed.
     pub fn undisturbed<T>(&self, job: &Job, act: impl FnOnce() -> Result<T>) -> Result<T> {
         self.settle_astray(job)?;
-        let _maintain = locks::take_mutex(&self.maintain, MAINTENANCE, self, job)?;
-        let _held = locks::take(self.head()?, MAINTENANCE, self, job)?;
+        let _maintaining = self.maintain(self.head()?, job)?;
         act()
     }
 }
@@ -177,9 +176,17 @@ pub(super) fn has_header(file: &File, segment: &SegmentFacts) -> Result<Option<S
     })
 }
 
-/// Those in force, without what a repair has left: each names the one before it.
+/// Those in force, without what a compaction has left, whose offsets the one before it has; and without what
+/// a repair has left: each names the one before it.
 fn in_order(mut links: Vec<Link>) -> Vec<Link> {
-    links.retain(|link| link.standing == Standing::InForce);
+    let mut covered = Offset::ZERO;
+    links.retain(|link| {
+        let stays = link.standing == Standing::InForce && link.base >= covered;
+        if stays && let Some(header) = &link.header {
+            covered = covered.max(header.compacted.end);
+        }
+        stays
+    });
     let mut at = links.len();
     while at > 1 {
         at -= 1;

@@ -19,6 +19,8 @@ pub struct Deleted {
     greatest_id: RecordId,
     /// The epoch of the log in which this is true.
     epoch: Epoch,
+    /// Which of those that compaction has taken the set leaves out: see [`Deleting::Whole`].
+    purged: Offset,
 }
 
 impl Deleted {
@@ -69,7 +71,37 @@ impl Deleted {
 
     /// All of it, as a record of the deletions' log.
     pub(super) fn whole(&self) -> Deletion {
-        Deletion { epoch: self.epoch, greatest_id: self.greatest_id, what: Deleting::Whole(self.set.clone()) }
+        Deletion {
+            epoch: self.epoch,
+            greatest_id: self.greatest_id,
+            what: Deleting::Whole { set: self.set.clone(), purged: self.purged },
+        }
+    }
+
+    /// The same without `gone`, which compaction has taken out of their segments. They were read up to
+    /// `purged` of the deletions' log.
+    pub(super) fn without(&self, gone: &OffsetSet, purged: Offset) -> Deletion {
+        let (mut set, mut from) = (OffsetSet::default(), Offset::ZERO);
+        while let Some(offset) = self.set.next_in(from) {
+            if !gone.contains(offset) {
+                set.insert(offset);
+            }
+            from = offset.plus(1);
+        }
+        Deletion { epoch: self.epoch, greatest_id: self.greatest_id, what: Deleting::Whole { set, purged } }
+    }
+
+    /// Those of a range, put into `out`.
+    pub(super) fn copy_to(&self, out: &mut OffsetSet, range: Range<Offset>) {
+        let mut from = range.start;
+        while let Some(offset) = self.set.next_in(from).filter(|offset| *offset < range.end) {
+            out.insert(offset);
+            from = offset.plus(1);
+        }
+    }
+
+    pub(super) fn purged(&self) -> Offset {
+        self.purged
     }
 }
 
@@ -204,11 +236,11 @@ impl Fold {
                 deleted.greatest_id = deleted.greatest_id.max(deletion.greatest_id);
                 runs.runs().for_each(|run| deleted.set.insert_all(run.start..run.end.min(end)));
             }
-            Deleting::Whole(mut set) => {
+            Deleting::Whole { mut set, purged } => {
                 if set.next_in(end).is_some() {
                     set.drop_from(end);
                 }
-                (deleted.set, deleted.greatest_id) = (set, deletion.greatest_id);
+                (deleted.set, deleted.greatest_id, deleted.purged) = (set, deletion.greatest_id, purged);
                 self.wholes = [Some(offset), self.wholes[0]];
                 self.bytes_since_whole = bytes;
             }

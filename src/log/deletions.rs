@@ -13,6 +13,7 @@
 //! **It is kept short.** After enough bytes the deleter appends the whole set as one record, and trims
 //! what lies before the whole set before that: one of them may rot and nothing is lost.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::segment::random_salt;
 use super::{Log, LogOptions, Mended, Mode, Opening, State, lock_mutex};
 use crate::codec::batch::BatchIds;
 use crate::codec::frame::Packed;
-use crate::codec::{BatchBuilder, Deleting, Deletion, Runs};
+use crate::codec::{BatchBuilder, Deleting, Deletion, OffsetSet, Runs};
 use crate::config::Compression;
 use crate::disk::Dir;
 use crate::error::{Error, Result};
@@ -56,7 +57,7 @@ pub struct DeletedNow {
 }
 
 /// The deletions' log, and up to where it has been folded.
-type Tail = (Arc<Log>, Place);
+pub(super) type Tail = (Arc<Log>, Place);
 
 /// What a process knows of a topic's deletions.
 #[derive(Debug, Default)]
@@ -115,7 +116,7 @@ impl Known {
 impl Log {
     /// Changes whenever the deletions' log comes into being, is recovered or replaced; 0 = there never
     /// was one.
-    fn deletions_generation(&self) -> u64 {
+    pub(super) fn deletions_generation(&self) -> u64 {
         match &self.state {
             State::Live(head) => head.deletions_generation(),
             // It is looked for once.
@@ -165,15 +166,13 @@ impl Log {
 
     /// The same up to an offset, for who may see more than readers, or is not to see as much.
     pub fn live_count_until(&self, end: Offset) -> Result<u64> {
-        let deleted = self.deleted()?;
-        let start = self.log_start().min(end);
-        Ok(end.since(start).saturating_sub(deleted.count_in(start..end)))
+        self.live_in(self.log_start().min(end)..end)
     }
 
     /// Deletes the records at `offsets`, which rise, and were found in `epoch` of this log: if a crash
     /// has cost them since, nothing is deleted. No reader that steps after this has returned hands any
-    /// of them out, in whatever process. Offsets beyond the log end, below the log start, or
-    /// deleted already are passed over and not counted. `greatest_id` is the greatest ID among them.
+    /// of them out, in whatever process. Offsets beyond the log end, below the log start,
+    /// compacted away or deleted already are passed over and not counted. `greatest_id` is the greatest ID among them.
     ///
     /// Durable once [`Log::sync_deleted`] has covered the place that is returned; until then a power
     /// cut may bring them back, and nothing less does.
@@ -186,6 +185,7 @@ impl Log {
         self.check_in_force()?;
         let mut done = DeletedNow { count: 0, place: NOWHERE };
         for some in offsets.chunks(OFFSETS_AT_ONCE) {
+            let some = self.there(some)?;
             let wanted = |deleted: &Deleted| -> Result<Option<Deletion>> {
                 let (start, end) = (self.log_start(), self.log_end());
                 let end = end.min(self.clamp(Place { offset: Offset(u64::MAX), epoch })?);
@@ -206,6 +206,21 @@ impl Log {
         Ok(done)
     }
 
+    /// Of some offsets those that hold a record, as far as compaction has a part in it: what it took counts as
+    /// gone, and is not to count twice.
+    fn there<'a>(&self, offsets: &'a [Offset]) -> Result<Cow<'a, [Offset]>> {
+        if !self.has_compacted() {
+            return Ok(Cow::Borrowed(offsets));
+        }
+        let mut there = Vec::with_capacity(offsets.len());
+        for at in offsets {
+            if self.live_in(*at..at.plus(1))? > 0 {
+                there.push(*at);
+            }
+        }
+        Ok(Cow::Owned(there))
+    }
+
     /// Sets the greatest ID that counts as deleted, whatever it was. Durable as a deletion is.
     pub(super) fn set_greatest_deleted(&self, head: &Head, id: RecordId, job: &Job) -> Result<Place> {
         let _deleting = lock_mutex(&self.deletions.deleting);
@@ -215,7 +230,7 @@ impl Log {
     }
 
     /// Appends what `wanted` makes of what is deleted now; says what, and up to where the log is then.
-    fn commit(
+    pub(super) fn commit(
         &self,
         head: &Head,
         wanted: impl Fn(&Deleted) -> Result<Option<Deletion>>,
@@ -248,7 +263,7 @@ impl Log {
     }
 
     /// What is deleted now; and the log in which that is written and can go on, and up to where.
-    fn folded(&self) -> Result<(Arc<Deleted>, Option<Tail>)> {
+    pub(super) fn folded(&self) -> Result<(Arc<Deleted>, Option<Tail>)> {
         let mut known = lock_mutex(&self.deletions.known);
         let now = if self.deletions_generation() == 0 { None } else { known.catch_up(self)? };
         let opened = known.opened.as_ref().filter(|opened| opened.for_writing);
@@ -256,7 +271,7 @@ impl Log {
     }
 
     /// Opens the deletions' log for writing, and makes it if there is none.
-    fn open_deletions(&self, head: &Head, job: &Job) -> Result<()> {
+    pub(super) fn open_deletions(&self, head: &Head, job: &Job) -> Result<()> {
         let mut known = lock_mutex(&self.deletions.known);
         known.open(self, Mode::Write, job)?;
         if known.opened.is_none() {
@@ -345,6 +360,20 @@ impl Log {
         let mended = log.mend(quarantine, job)?;
         head.bump_deletions_generation();
         Ok(Some(mended))
+    }
+
+    /// Leaves `gone` out of what is deleted, which compaction has taken out of its segments, as of where the
+    /// log of deletions was read up to `purged`; durably, and twice: one may rot. Lets go of what lies before.
+    pub(super) fn purge_deletions(&self, head: &Head, gone: &OffsetSet, purged: Offset, job: &Job) -> Result<()> {
+        let _deleting = lock_mutex(&self.deletions.deleting);
+        let mut first = None;
+        for _ in 0..2 {
+            let (_, place) = self.commit(head, |now| Ok(Some(now.without(gone, purged))), job)?;
+            first.get_or_insert(Offset(place.offset.0.saturating_sub(1)));
+            self.sync_deleted(place, job)?;
+        }
+        let Some((log, _)) = self.deletions_to_look_at()? else { return Ok(()) };
+        first.map_or(Ok(()), |first| log.trim(first, job).map(|_| ()))
     }
 
     /// Writes the whole set if that is due, and lets go of what lies before the one before.

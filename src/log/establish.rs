@@ -7,12 +7,13 @@ use super::capture::has_header;
 use super::deletions::DELETED;
 use super::head::{HEAD, Head, Setup};
 use super::index::{self, IndexEntry};
+use super::memory::Memory;
 use super::origins::origins_in;
 use super::segment::{Segment, random_salt};
 use super::slot::Slot;
 use super::walk::{Found, Walk};
 use crate::clock::Clock;
-use crate::codec::segment::{HEADER_BYTES, index_name};
+use crate::codec::segment::{Compacted, HEADER_BYTES, index_name};
 use crate::codec::{LogFacts, Origins, SegmentFacts, SegmentHeader};
 use crate::disk::{Access, Dir, File, Map};
 use crate::error::{Error, Result};
@@ -30,16 +31,24 @@ pub fn check_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Res
     read_segment(file, log, segment).map(|_| ())
 }
 
-/// The same; what its index has to hold, and what is known of origins behind it.
-fn read_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Result<(Vec<IndexEntry>, Origins)> {
+/// What a copied segment says of itself.
+struct Read {
+    /// What its index has to hold.
+    entries: Vec<IndexEntry>,
+    /// What is known of origins behind it.
+    origins: Origins,
+    is_compacted: bool,
+}
+
+fn read_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Result<Read> {
     let damaged = |position: u64, what: &str| Error::Damaged { path: file.path().to_owned(), position, what: what.to_owned() };
     let length = file.length()?;
     if length < segment.bytes {
         return Err(damaged(length, &format!("it is cut off: {} bytes were copied", segment.bytes)));
     }
-    let mut origins = match has_header(file, segment)? {
+    let (mut origins, compacted) = match has_header(file, segment)? {
         Some(header) if (header.base, header.salt) == (segment.base, segment.salt) && header.incarnation == log.incarnation => {
-            header.origins
+            (header.origins, header.compacted)
         }
         _ => return Err(damaged(0, "its header is not the one that was copied")),
     };
@@ -67,7 +76,7 @@ fn read_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Result<(
     if end != segment.end {
         return Err(damaged(segment.bytes, &format!("it ends with offset {end}, and {} was copied", segment.end)));
     }
-    Ok((entries, origins))
+    Ok(Read { entries, origins, is_compacted: compacted != Compacted::default() })
 }
 
 /// Makes a log of the segments in `dir`, having read all of them. `at_least` is an epoch that others
@@ -77,14 +86,19 @@ fn read_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Result<(
 /// [`Error::Damaged`] when a segment is not what was copied.
 pub fn establish(dir: &Dir, log: &LogFacts, at_least: Epoch, clock: &Clock) -> Result<()> {
     let mut origins = Origins::default();
+    let mut is_compacted = false;
     for segment in &log.segments {
         let file = dir.open_file(segment.file_name().as_bytes(), Access::Read)?;
-        let entries;
-        (entries, origins) = read_segment(&file, log, segment)?;
-        if !entries.is_empty() {
+        let read = read_segment(&file, log, segment)?;
+        if !read.entries.is_empty() {
             let index = dir.create_file(index_name(segment.base).as_bytes())?;
-            index.write_all_at(&[&index::encode(&entries)], 0)?;
+            index.write_all_at(&[&index::encode(&read.entries)], 0)?;
         }
+        origins = read.origins;
+        is_compacted |= read.is_compacted;
+    }
+    if is_compacted {
+        Memory::begin(dir, log.incarnation)?;
     }
     let epoch = Epoch(log.epoch.max(at_least).0.saturating_add(EPOCHS_APART));
     let now = clock.now();
@@ -104,6 +118,7 @@ pub fn establish(dir: &Dir, log: &LogFacts, at_least: Epoch, clock: &Clock) -> R
             durable: log.end,
             created: now,
             origins,
+            compacted: Compacted::default(),
         },
     )?;
     let slot = Slot {
@@ -127,6 +142,7 @@ pub fn establish(dir: &Dir, log: &LogFacts, at_least: Epoch, clock: &Clock) -> R
         origins,
         poisoned: false,
         has_deletions: dir.stat(DELETED)?.is_some(),
+        is_compacted,
     };
     Head::create(dir, HEAD)?.set_up(&setup, dir.boot());
     Ok(())

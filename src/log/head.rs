@@ -6,9 +6,10 @@
 //!    64  log end        72  durable        80  log start        88  epoch
 //!    96  set gen.      104  settings gen. 112  flags           120  base of the active segment
 //!   128  tail word     136  bells          144  deletions gen. 152  origins: end, added, repeated (24)
+//!   176  compactions gen.
 //!   192  durable word  200  syncing       208  holder of sync
 //!   256  append word   264  writing       272  holder of append
-//!   320  maintenance word  328  holder of maintenance
+//!   320  maintenance word  328  holder of maintenance   336  maintenance wanted
 //!   384  selector     392  copies of durable, log start, epoch      416  check of 48..64
 //!   448  slot 0 (128)  576  slot 1 (128)
 //! ```
@@ -21,6 +22,8 @@
 //! flipped bit cannot hide records. Native byte order: the page is for one boot of one machine.
 //!
 //! Locks are on bytes of the same file: 0 append, 1 sync, 3 maintenance.
+
+mod upkeep;
 
 use std::time::Duration;
 
@@ -55,9 +58,10 @@ const ACTIVE_BASE_AT: usize = 120;
 const TAIL_WORD_AT: usize = 128;
 const BELLS_AT: usize = 136;
 const DELETIONS_GENERATION_AT: usize = 144;
-pub(super) const ORIGINS_END_AT: usize = 152;
-pub(super) const ORIGINS_ADDED_AT: usize = 160;
-pub(super) const ORIGINS_REPEATED_AT: usize = 168;
+const ORIGINS_END_AT: usize = 152;
+const ORIGINS_ADDED_AT: usize = 160;
+const ORIGINS_REPEATED_AT: usize = 168;
+const COMPACTIONS_GENERATION_AT: usize = 176;
 const DURABLE_WORD_AT: usize = 192;
 const SYNCING_AT: usize = 200;
 pub(super) const SYNC_HOLDER_AT: usize = 208;
@@ -66,6 +70,7 @@ const WRITING_AT: usize = 264;
 pub(super) const APPEND_HOLDER_AT: usize = 272;
 pub(super) const MAINTENANCE_WORD_AT: usize = 320;
 pub(super) const MAINTENANCE_HOLDER_AT: usize = 328;
+const MAINTENANCE_WANTED_AT: usize = 336;
 const SELECTOR_AT: usize = 384;
 const DURABLE_COPY_AT: usize = 392;
 const LOG_START_COPY_AT: usize = 400;
@@ -129,6 +134,8 @@ pub(super) struct Setup {
     /// There is a log of deletions.
     pub(super) has_deletions: bool,
     pub(super) origins: Origins,
+    /// Segments may have been compacted.
+    pub(super) is_compacted: bool,
 }
 
 impl Head {
@@ -263,6 +270,9 @@ impl Head {
         }
         self.put_back_origins(Some(setup.origins));
         page.store(ORIGINS_REPEATED_AT, setup.origins.repeated);
+        if setup.is_compacted {
+            page.add(COMPACTIONS_GENERATION_AT, 1);
+        }
         self.publish(&setup.slot);
         self.store_16(BOOT_AT, boot.0);
     }
@@ -349,10 +359,6 @@ impl Head {
     /// See [`crate::log::Log::deleted`]; 0 = there never was a deletion.
     pub(super) fn deletions_generation(&self) -> u64 {
         self.page.load(DELETIONS_GENERATION_AT)
-    }
-
-    pub(super) fn bump_deletions_generation(&self) {
-        self.page.add(DELETIONS_GENERATION_AT, 1);
     }
 
     pub(super) fn is_poisoned(&self) -> bool {

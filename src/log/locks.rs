@@ -70,6 +70,29 @@ pub(super) fn try_take<'a>(head: &'a Head, lock: Lock) -> Result<Option<Held<'a>
     Ok(Some(Held { head, lock }))
 }
 
+/// The lock of maintenance and the mutex before it.
+pub(super) type Maintaining<'a> = (Held<'a>, MutexGuard<'a, ()>);
+
+impl Log {
+    /// Takes the lock of maintenance, if it is free.
+    pub(super) fn try_maintain<'a>(&'a self, head: &'a Head) -> Result<Maintaining<'a>> {
+        let refused = || busy(head, MAINTENANCE, self, Duration::ZERO);
+        let mutex = match self.maintain.try_lock() {
+            Ok(mutex) => mutex,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(refused()),
+        };
+        let held = try_take(head, MAINTENANCE)?.ok_or_else(refused)?;
+        Ok((held, mutex))
+    }
+
+    /// Takes the lock of maintenance once it is free.
+    pub(super) fn maintain<'a>(&'a self, head: &'a Head, job: &Job) -> Result<Maintaining<'a>> {
+        let mutex = take_mutex(&self.maintain, MAINTENANCE, self, job)?;
+        Ok((take(head, MAINTENANCE, self, job)?, mutex))
+    }
+}
+
 pub(super) fn take<'a>(head: &'a Head, lock: Lock, log: &Log, job: &Job) -> Result<Held<'a>> {
     if let Some(held) = try_take(head, lock)? {
         return Ok(held);
@@ -88,6 +111,10 @@ pub(super) fn take<'a>(head: &'a Head, lock: Lock, log: &Log, job: &Job) -> Resu
         }
         if job.is_late() {
             return Err(Error::TimedOut);
+        }
+        if lock.byte == MAINTENANCE.byte {
+            // Long work lets others go first.
+            head.want_maintenance();
         }
         word.sleep(seen, job.at_most(NOTICE_DEATH.min(limit.saturating_sub(waited))));
     }

@@ -18,7 +18,7 @@ use super::sweep::{self, Bounds, Link, Piece, Standing, Tip, said_by};
 use super::verify::is_own;
 use super::{Log, lock_mutex};
 use crate::codec::SegmentHeader;
-use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
+use crate::codec::segment::{Compacted, HEADER_BYTES, Previous, file_name, index_name};
 use crate::disk::{Access, Dir, EntryKind};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, RecordId};
@@ -366,6 +366,7 @@ impl Mending<'_> {
             durable: self.head.durable(),
             created: self.log.clock.now(),
             origins: self.head.origins(),
+            compacted: Compacted::default(),
         }
     }
 

@@ -22,6 +22,9 @@
 //! | `read`, `step`, `window`, `opened`, `find` | what readers do |
 //! | `origins` | who sent which record |
 //! | `deletions`, `deleted` | deleting single records, and which are deleted |
+//! | `retain` | which segments retention lets go |
+//! | `compact/`, `compacted` | keeping the newest record of each key; counting what is left |
+//! | `memory` | what both remember from one run to the next |
 //! | `bell` | waking those who wait for many logs |
 //! | `inspect` | looking at files, whatever state they are in |
 //! | `verify`, `sweep` | reading and checking every byte |
@@ -32,6 +35,8 @@ mod active;
 mod append;
 mod bell;
 mod capture;
+mod compact;
+mod compacted;
 mod deleted;
 mod deletions;
 mod establish;
@@ -41,6 +46,7 @@ mod index;
 mod index_cache;
 pub mod inspect;
 mod locks;
+mod memory;
 mod mend;
 mod open;
 mod opened;
@@ -48,6 +54,7 @@ mod origins;
 mod read;
 mod recover;
 mod repair;
+mod retain;
 mod rewrite;
 mod segment;
 mod slot;
@@ -75,6 +82,8 @@ use crate::job::Job;
 pub use append::Appended;
 pub use bell::Bell;
 pub use capture::Copied;
+pub use compact::{CompactedLog, Compaction};
+pub use compacted::LiveCounter;
 pub use deleted::Deleted;
 pub use deletions::{DELETED, DeletedNow};
 pub use establish::{check_segment, establish};
@@ -86,11 +95,13 @@ pub use open::{Mode, Opening};
 pub use origins::OriginReader;
 pub use read::LogReader;
 pub use recover::Recovered;
+pub use retain::{Expired, Retention};
 pub use step::{GapReason, LogGap, Step};
 pub use trim::TrimmedLog;
 pub use verify::{Finding, Severity, Verified, verify};
 
 use active::Appender;
+use compacted::Counted;
 use deletions::Deletions;
 use head::Head;
 use survey::Survey;
@@ -126,6 +137,7 @@ pub struct Log {
     append: Mutex<Appender>,
     sync: Mutex<Syncer>,
     deletions: Deletions,
+    counted: Counted,
 }
 
 /// Where a log's state is known from.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use super::active::Appender;
+use super::compacted::Counted;
 use super::deletions::Deletions;
 use super::head::{self, APPEND_BYTE, HEAD, Head, MAINTENANCE_BYTE, SYNC_BYTE, Setup};
 use super::locks::LIMIT;
@@ -16,7 +17,7 @@ use super::{Bell, Log, LogOptions, State};
 use crate::clock::Clock;
 use crate::codec::Origins;
 use crate::codec::SegmentHeader;
-use crate::codec::segment::HEADER_BYTES;
+use crate::codec::segment::{Compacted, HEADER_BYTES};
 use crate::disk::{Access, Dir, LockKind};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Incarnation, Offset, RecordId};
@@ -63,6 +64,7 @@ impl Log {
                 durable: Offset::ZERO,
                 created: opening.clock.now(),
                 origins: Origins::default(),
+                compacted: Compacted::default(),
             },
         )?;
         let slot = Slot {
@@ -86,6 +88,7 @@ impl Log {
             poisoned: false,
             has_deletions: false,
             origins: Origins::default(),
+            is_compacted: false,
         };
         Head::create(dir, HEAD)?.set_up(&setup, dir.boot());
         Ok(())
@@ -125,6 +128,7 @@ impl Log {
                     append: Mutex::new(Appender::default()),
                     sync: Mutex::new(Syncer::default()),
                     deletions: Deletions::default(),
+                    counted: Counted::default(),
                 });
             }
             let waited = began.elapsed();

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::head::{Head, ORIGINS_ADDED_AT, ORIGINS_END_AT, ORIGINS_REPEATED_AT};
 use super::read::LogReader;
 use super::step::{GapReason, Step};
 use super::{Appended, Log, segment};
@@ -20,34 +19,6 @@ use crate::job::Job;
 #[derive(Debug)]
 pub struct OriginReader {
     reader: LogReader,
-}
-
-impl Head {
-    /// See [`Origins`].
-    pub(super) fn origins(&self) -> Origins {
-        let [added, repeated] = [ORIGINS_ADDED_AT, ORIGINS_REPEATED_AT].map(|at| self.page().load(at));
-        Origins { end: Offset(self.page().load(ORIGINS_END_AT)), added, repeated }
-    }
-
-    /// Before a frame with so many origins is written, up to `end`; says what was known before, if there
-    /// are any.
-    pub(super) fn note_origins(&self, end: Offset, count: u32) -> Option<Origins> {
-        let before = (count > 0).then(|| self.origins())?;
-        self.page().store(ORIGINS_END_AT, end.0.max(before.end.0));
-        self.page().store(ORIGINS_ADDED_AT, before.added + u64::from(count));
-        Some(before)
-    }
-
-    pub(super) fn put_back_origins(&self, origins: Option<Origins>) {
-        if let Some(origins) = origins {
-            self.page().store(ORIGINS_END_AT, origins.end.0);
-            self.page().store(ORIGINS_ADDED_AT, origins.added);
-        }
-    }
-
-    pub(super) fn add_repeat(&self) {
-        self.page().add(ORIGINS_REPEATED_AT, 1);
-    }
 }
 
 impl Log {

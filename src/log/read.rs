@@ -344,6 +344,7 @@ impl LogReader {
         self.set = segment::list(&log.dir)?;
         self.generation = Some(generation);
         self.ids_before.clear();
+        self.index = IndexCache::default();
         if let Some(current) = &mut self.current {
             let name = file_name(current.segment.base);
             let meta = log.dir.stat(name.as_bytes())?;

@@ -9,12 +9,13 @@ use tracing::warn;
 use super::deletions::DELETED;
 use super::head::{Head, Setup};
 use super::index::{self, IndexEntry};
+use super::memory::MEMORY;
 use super::open::Opening;
 use super::segment::{self, Segment, random_salt};
 use super::slot::Slot;
 use super::survey::{Hint, LastSegment, Survey, survey};
 use crate::codec::SegmentHeader;
-use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
+use crate::codec::segment::{Compacted, HEADER_BYTES, Previous, file_name, index_name};
 use crate::disk::{Access, Dir, File};
 use crate::error::Result;
 use crate::ids::{Epoch, Offset};
@@ -74,6 +75,7 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
         poisoned,
         has_deletions,
         origins: survey.origins,
+        is_compacted: dir.stat(MEMORY)?.is_some(),
     };
     head.set_up(&setup, dir.boot());
     let recovered = Recovered { end: survey.end, bytes_torn: survey.torn_bytes, places_damaged: survey.damaged, rolled };
@@ -197,6 +199,7 @@ fn settle(dir: &Dir, survey: &Survey, opening: &Opening, has_deletions: bool) ->
         durable: survey.durable,
         created: opening.clock.now(),
         origins: survey.origins,
+        compacted: Compacted::default(),
     };
     let created = header.created;
     let segment = if survey.last.as_ref().is_some_and(|last| last.base == survey.end) {

@@ -13,7 +13,7 @@ use super::segment::{self, Segment, random_salt};
 use super::slot::Slot;
 use super::{Log, Step};
 use crate::codec::frame::{Packed, Placing};
-use crate::codec::segment::{HEADER_BYTES, Previous, file_name, index_name};
+use crate::codec::segment::{Compacted, HEADER_BYTES, Previous, file_name, index_name};
 use crate::codec::{FrameKind, SegmentHeader};
 use crate::disk::File;
 use crate::error::{Error, Result};
@@ -87,6 +87,7 @@ impl Log {
             durable,
             created: self.clock.now(),
             origins: head.origins(),
+            compacted: Compacted::default(),
         };
         let name = format!(".repair-{:08x}", random_salt());
         let file = self.dir.create_file(name.as_bytes())?;

@@ -4,7 +4,7 @@
 use super::active::Appender;
 use super::append::Request;
 use super::head::Head;
-use super::locks::{self, APPEND, MAINTENANCE};
+use super::locks::{self, APPEND};
 use super::slot::Slot;
 use super::{Log, segment};
 use crate::codec::FrameKind;
@@ -35,14 +35,32 @@ impl Log {
     pub fn trim(&self, before: Offset, job: &Job) -> Result<TrimmedLog> {
         let head = self.head()?;
         self.settle_astray(job)?;
-        let _maintain = locks::take_mutex(&self.maintain, MAINTENANCE, self, job)?;
-        let _held = locks::take(head, MAINTENANCE, self, job)?;
         let from = head.log_start();
         let end = self.move_start(head, before, job)?;
         // Before anything is removed: a start that a power cut forgets would make the removed
         // segments look like damage.
         self.sync_to(end, job)?;
         let (segments, bytes) = self.remove_expired(head)?;
+        Ok(TrimmedLog { from, until: head.log_start(), segments, bytes })
+    }
+
+    /// As [`Log::trim`], for who comes again: if a trim, a repair or a compaction is under way, this one is
+    /// not made.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] then.
+    pub fn expire(&self, before: Offset, job: &Job) -> Result<TrimmedLog> {
+        let head = self.head()?;
+        self.settle_astray(job)?;
+        let _maintaining = self.try_maintain(head)?;
+        let from = head.log_start();
+        if !head.is_poisoned() {
+            // So that little is left to be synced while appends wait.
+            self.sync_to(self.end_place(), job)?;
+        }
+        let end = self.move_start(head, before, job)?;
+        self.sync_to(end, job)?;
+        let (segments, bytes) = self.remove_expired_locked(head)?;
         Ok(TrimmedLog { from, until: head.log_start(), segments, bytes })
     }
 
@@ -84,6 +102,11 @@ impl Log {
             head.raise_log_start(before);
         }
         Ok(())
+    }
+
+    /// Whether segments below the log start, which were kept for their origins, may go by now.
+    pub fn has_leftovers(&self) -> Result<bool> {
+        self.has_expired(self.head()?)
     }
 
     /// Whether a segment lies wholly below the log start.
@@ -142,8 +165,18 @@ impl Log {
         })
     }
 
-    /// Removes the segments that lie wholly below the log start.
+    /// Removes the segments that lie wholly below the log start. While somebody is at the segments, that is
+    /// left to him, or to the next: the records are gone for readers, and who trims does not wait.
     fn remove_expired(&self, head: &Head) -> Result<(u32, u64)> {
+        match self.try_maintain(head) {
+            Ok(_maintaining) => self.remove_expired_locked(head),
+            Err(Error::Busy { .. }) => Ok((0, 0)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Under the lock of maintenance, and once the log start is durable.
+    pub(super) fn remove_expired_locked(&self, head: &Head) -> Result<(u32, u64)> {
         let bases = segment::list(&self.dir)?;
         let start = head.log_start();
         let (mut segments, mut bytes) = (0, 0);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::deletions::DELETED;
 use super::index::{self, IndexEntry};
+use super::memory::MEMORY;
 use super::segment::{self, Segment};
 use super::sweep::{self, Bounds, Contents, Link, Piece, Standing, Tip, said_by};
 use super::{HEAD, Log};
@@ -182,7 +183,7 @@ impl Check<'_> {
         let base = link.base;
         let path = self.log.path().join(file_name(base));
         if base < self.expected {
-            self.note(path, 0, "a segment that its predecessor covers, left by a repair", true);
+            self.note(path, 0, "a segment that its predecessor covers, left by a repair or a compaction", true);
             return Ok(());
         }
         self.missing(base);
@@ -313,7 +314,7 @@ impl Check<'_> {
 /// somebody's who is at work.
 pub(super) fn is_own(name: &[u8]) -> bool {
     let is_index = name.strip_suffix(b".idx").is_some_and(|stem| base_of(&[stem, b".log"].concat()).is_some());
-    const NAMES: [&[u8]; 7] = [HEAD, DELETED, b"topic.toml", b"groups", b"members", b"checkpoint-0", b"checkpoint-1"];
+    const NAMES: [&[u8]; 8] = [HEAD, DELETED, MEMORY, b"topic.toml", b"groups", b"members", b"checkpoint-0", b"checkpoint-1"];
     let is_named = NAMES.contains(&name);
     is_named || is_index || base_of(name).is_some() || name.starts_with(b".")
 }

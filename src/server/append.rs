@@ -222,6 +222,7 @@ impl Appender {
         let mut end = entry.log().end_place();
         if let Some(appended) = appended {
             end = appended.end_place();
+            keep(server, entry, &appended);
             entry.traffic.note_added(u64::from(builder.len()), bytes);
             ticket.set_first_id(appended.first_id);
             self::trim(server, entry, trim);
@@ -252,6 +253,7 @@ impl Appender {
         entry.traffic.note_added(1, bytes);
         let ticket = Ticket::new();
         ticket.set_first_id(appended.first_id);
+        keep(server, entry, &appended);
         trim(server, entry, how.trim);
         written_at(server, entry, appended.end_place(), &ticket, how.level);
         Ok((appended, ticket))
@@ -380,6 +382,13 @@ fn append_to(
     let packed = Packed::records(&batch, compression);
     let mut packed = packed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
     log.append(&mut packed, batch.ids, expect, job)
+}
+
+/// Has retention looked at where a segment was begun.
+fn keep(server: &Server, entry: &Entry, appended: &Appended) {
+    if appended.rolled {
+        server.flusher.keep(server.store, &entry.topic);
+    }
 }
 
 /// Leaves out what the topic is not to keep. The records are in it whatever comes of this.

@@ -22,6 +22,7 @@ use super::options::ServeOptions;
 use super::removals;
 use super::state::Server;
 use super::stats::Stats;
+use super::upkeep;
 use crate::broker::Flusher;
 use crate::error::{Error, Result};
 use crate::job::Job;
@@ -159,11 +160,14 @@ async fn run(server: &Rc<Server>, listeners: Vec<(Address, Listener)>) {
     tokio::task::spawn_local(expiry::run(Rc::clone(server)));
     tokio::task::spawn_local(expiry::write(Rc::clone(server)));
     tokio::task::spawn_local(look_after(Rc::clone(server)));
+    let upkeep = Job::new();
+    tokio::task::spawn_local(upkeep::run(Rc::clone(server), upkeep.clone()));
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|(address, listener)| tokio::task::spawn_local(accept(Rc::clone(server), address, listener)))
         .collect();
     server.stopper.asked().await;
+    upkeep.stop();
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
     for task in accepting {
         // Only then its socket is closed.

@@ -39,6 +39,7 @@
 //! | `reading` | records as replies |
 //! | `ask` | the other end of the store's socket |
 //! | `stats`, `traffic`, `slow` | what is counted, of the server and of topics; what took long |
+//! | `upkeep` | retention and compaction |
 
 mod append;
 mod ask;
@@ -66,6 +67,7 @@ mod state;
 mod stats;
 mod topics;
 mod traffic;
+mod upkeep;
 mod waiters;
 
 pub use ask::{Heard, ask};

@@ -16,6 +16,8 @@ pub struct ServeOptions {
     pub slow_subscriber: SlowSubscriber,
     /// Whether FLUSHDB and FLUSHALL delete every topic.
     pub allow_flush: bool,
+    /// How often retention and compaction look after the topics.
+    pub upkeep_every: Duration,
 }
 
 /// What clients may take.
@@ -67,6 +69,7 @@ impl Default for ServeOptions {
             limits: Limits::default(),
             slow_subscriber: SlowSubscriber::DropOldest,
             allow_flush: false,
+            upkeep_every: Duration::from_secs(60),
         }
     }
 }

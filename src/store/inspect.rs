@@ -49,6 +49,8 @@ pub struct TopicFacts {
     pub log_end: Offset,
     /// Records deleted one by one, from the log start to the log end.
     pub deleted: u64,
+    /// Records that can be read, from the log start to the log end.
+    pub records: u64,
     /// First offset that readers may not see.
     pub high_watermark: Offset,
     /// First offset not known to be on stable storage.
@@ -117,14 +119,6 @@ pub enum StrayKind {
 
 /// So old is what was left behind by somebody who is gone.
 const LEFT_BEHIND_MS: u64 = 86_400_000;
-
-impl TopicFacts {
-    /// How many records there are, from the log start to the log end: deleted ones do not count.
-    #[must_use]
-    pub fn records(&self) -> u64 {
-        self.log_end.since(self.log_start).saturating_sub(self.deleted)
-    }
-}
 
 impl Store {
     /// Opens a store for looking only: its `store.toml` may be missing or damaged.
@@ -287,6 +281,7 @@ impl Store {
             log_start: log.log_start(),
             log_end: log.log_end(),
             deleted: log.deleted()?.count(),
+            records: log.live_count_until(log.log_end())?,
             high_watermark: log.high_watermark(),
             durable: log.durable(),
             epoch: log.epoch(),

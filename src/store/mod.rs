@@ -141,6 +141,21 @@ impl Store {
         }
     }
 
+    /// The same store for another thread, with topics of its own in hand.
+    #[must_use]
+    pub fn share(&self) -> Store {
+        Store {
+            root: Arc::clone(&self.root),
+            topics: Arc::clone(&self.topics),
+            clock: self.clock.clone(),
+            defaults: self.defaults.clone(),
+            id: self.id.clone(),
+            bell: Arc::clone(&self.bell),
+            limits: LimitTable::new(Arc::clone(&self.root)),
+            open: Mutex::new(Cache::default()),
+        }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -232,6 +232,18 @@ impl Store {
         Ok(found)
     }
 
+    /// The settings of all topics.
+    pub fn all_settings(&self) -> Result<Vec<(TopicName, TopicSettings)>> {
+        let mut own: std::collections::HashMap<TopicName, Overrides> = self.all_overrides()?.into_iter().collect();
+        let topics = self.list_topics()?.into_iter();
+        Ok(topics
+            .map(|ListedTopic { name, .. }| {
+                let settings = own.remove(&name).unwrap_or_default().over(&self.defaults);
+                (name, settings)
+            })
+            .collect())
+    }
+
     /// Closes the topics that nobody uses now.
     pub fn close_topics(&self) {
         *self.cache() = super::Cache::default();

@@ -151,7 +151,9 @@ fn the_members_of_the_objects_are_those() {
             r#""epoch":0,"last_id":"ID","last_time":"TIME","entries_added":4,"segments":1,"#,
             &format!(r#""bytes":{size},"poisoned":false,"unrecovered":false,"#),
             r#""durability":"async","flush-interval":"100ms","segment-bytes":"256MiB","segment-age":"7d","compression":"none","#,
-            r#""record-bytes-max":"512MiB","dedup-window":"1m40s","dedup-size":"100","dedup-after":"none","expire-at":"none","#,
+            r#""record-bytes-max":"512MiB","dedup-window":"1m40s","dedup-size":"100","dedup-after":"none","#,
+            r#""max-age":"none","max-bytes":"none","max-records":"none","protect-groups":"on","#,
+            r#""protect-bytes-max":"10GiB","compact":"off","tombstone-age":"1d","expire-at":"none","#,
             r#""rate":"none","rate-bytes":"none","burst":"none","burst-bytes":"none","adaptive":"off"}"#,
         ]
         .concat()

@@ -53,6 +53,7 @@ fn every_verb_that_prints_data_has_json() {
             "tail" | "replay" | "topic show" | "inspect topic" | "inspect segments" | "inspect frames" => &["t"],
             "limit set" | "limit clear" => continue,
             "limit list" | "inspect limits" => &[],
+            "compact" => &["t"],
             "topic list" | "verify" | "inspect" | "inspect topics" | "inspect cursors" | "inspect server" => &[],
             other => panic!("say here how to call `drave {other}`"),
         };

@@ -29,4 +29,5 @@ mod support;
 mod tail;
 mod tidy;
 mod topic;
+mod upkeep;
 mod verify;

@@ -14,7 +14,7 @@ pub use open_group::{OpenGroup, create_group};
 pub use settle::GroupSettler;
 
 pub(in crate::broker) use self::ahead::Ahead;
-pub(in crate::broker) use self::pick::Picker;
+pub(in crate::broker) use self::pick::{Picker, first_record, last_record};
 use super::Flusher;
 use super::dead_letters::{as_it_was, dead_letter_topic};
 use super::group::{self, Delivery, Fresh, GroupState, Take};
@@ -179,16 +179,18 @@ impl<'s> GroupMember<'s> {
         Ok(handed)
     }
 
-    /// In a group of order `key`: reads on from where this consumer's lanes stand, until there is
-    /// enough for it. Whether the group is one.
+    /// Where the next offsets do not tell which records are next, in a group of order `key` or where compaction
+    /// has taken records: reads on from where this consumer's lanes stand, until there is enough for it.
+    /// Whether it was so.
     fn read_ahead(&mut self, count: usize, until: Offset) -> Result<bool> {
         self.settler.group.journal.catch_up()?;
         let state = self.settler.group.journal.state();
-        if state.settings().order != Order::Key {
+        let is_by_key = state.settings().order == Order::Key;
+        if !is_by_key && !self.settler.group.topic.log().has_compacted() {
             return Ok(false);
         }
         let from = state.read_from(self.me).filter(|from| *from < until).unwrap_or(until);
-        let mut own = vec![false; usize::from(Lane::COUNT)];
+        let mut own = vec![!is_by_key; usize::from(Lane::COUNT)];
         group::lanes_of(state, self.me).iter().for_each(|lane| own[lane.index()] = true);
         self.ahead.read(self.settler.group.topic.log(), from, until, |lane| own[lane.index()], count)?;
         Ok(true)

@@ -2,7 +2,7 @@
 
 use crate::codec::records::Record;
 use crate::error::Result;
-use crate::ids::{Offset, Place};
+use crate::ids::{Offset, Place, RecordId};
 use crate::log::{Log, LogGap, LogReader, Step};
 
 /// Reads records by offset. Who asks for those that come next finds it where it stopped, also in the
@@ -64,6 +64,52 @@ impl Picker {
             left = at_or_above(left, until);
         }
         Ok(gaps)
+    }
+}
+
+/// The first record in `[from, until)`: deletions and compaction may have left few.
+pub(in crate::broker) fn first_record(log: &Log, from: Offset, until: Offset) -> Result<Option<(Offset, RecordId)>> {
+    let mut first = None;
+    each_record(log, from, until, |record| {
+        first = Some((record.offset, record.id));
+        false
+    })?;
+    Ok(first)
+}
+
+/// The last record in `[start, end)`.
+pub(in crate::broker) fn last_record(log: &Log, start: Offset, mut end: Offset) -> Result<Option<(Offset, RecordId)>> {
+    let mut stretch = 64_u64;
+    while end > start {
+        let from = Offset(end.0.saturating_sub(stretch)).max(start);
+        let mut last = None;
+        each_record(log, from, end, |record| {
+            last = Some((record.offset, record.id));
+            true
+        })?;
+        if last.is_some() {
+            return Ok(last);
+        }
+        (end, stretch) = (from, stretch.saturating_mul(2));
+    }
+    Ok(None)
+}
+
+fn each_record(log: &Log, from: Offset, until: Offset, mut each: impl FnMut(&Record<'_>) -> bool) -> Result<()> {
+    let mut reader = LogReader::new(from, log.epoch());
+    let mut scratch = Vec::new();
+    loop {
+        let (frame, from, until) = match reader.step(log, until)? {
+            Step::CaughtUp => return Ok(()),
+            Step::Gap(_) => continue,
+            Step::Frame { frame, from, until } => (frame, from, until),
+        };
+        let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
+        for record in records.flatten() {
+            if !each(&record) {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `mend` | repairs of damage, cut short |
 //! | `copies` | snapshots and restores, cut short, and beside work |
 //! | `rename` | power cuts and failures while a topic is renamed |
+//! | `upkeep` | power cuts, kills and failures during retention and compaction |
 //! | `model` | random work against a naive model |
 
 mod check;
@@ -27,6 +28,7 @@ mod mend;
 mod model;
 mod power;
 mod rename;
+mod upkeep;
 mod work;
 
 use std::sync::Arc;

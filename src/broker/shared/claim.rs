@@ -1,5 +1,7 @@
 //! Entries that change hands, or go back.
 
+use std::collections::BTreeSet;
+
 use super::SharedGroup;
 use super::take::{Before, Handout};
 use crate::broker::group::{self, AutoClaimed, Claim, Claimed, HandBack};
@@ -44,11 +46,20 @@ pub struct Scanned {
 }
 
 impl SharedGroup<'_> {
-    /// Which records there are, by offset.
-    fn existing(&self) -> Result<impl Fn(Offset) -> bool + use<>> {
-        let log = self.log();
+    /// Which records there are, by offset. What compaction has taken is known of those that are `asked` for only:
+    /// reading alone tells.
+    fn existing(&mut self, asked: &[Offset]) -> Result<impl Fn(Offset) -> bool + use<>> {
+        let log = self.settler.group.topic.log();
         let (deleted, kept) = (log.deleted()?, log.log_start()..log.log_end());
-        Ok(move |offset: Offset| kept.contains(&offset) && !deleted.contains(offset))
+        let mut taken: BTreeSet<Offset> = BTreeSet::new();
+        if log.has_compacted() {
+            taken.extend(asked);
+            let wanted: Vec<(Offset, usize)> = taken.iter().map(|offset| (*offset, 0)).collect();
+            self.finder.pick(log, &wanted, |record| {
+                taken.remove(&record.offset);
+            })?;
+        }
+        Ok(move |offset: Offset| kept.contains(&offset) && !deleted.contains(offset) && !taken.contains(&offset))
     }
 
     /// Gives a consumer what others have, in the order in which it is named. Entries whose records are
@@ -57,11 +68,11 @@ impl SharedGroup<'_> {
         self.look()?;
         let (me, _) = self.consumer(consumer)?;
         let last_id = how.last_id.filter(|id| self.last_id().is_ok_and(|last| last < *id));
-        let exists = self.existing()?;
         let mut named = Vec::with_capacity(ids.len());
         for id in ids {
             named.extend(self.offset_of(*id)?);
         }
+        let exists = self.existing(&named)?;
         let (there, gone): (Vec<Offset>, Vec<Offset>) = named.into_iter().partition(|offset| exists(*offset));
         let gone: Vec<EntryKey> = gone.into_iter().map(EntryKey::topic).collect();
         let claimed = self.settler.group.decide(|state, now| {
@@ -71,7 +82,7 @@ impl SharedGroup<'_> {
             events.extend(last_id.map(|last_id| GroupEvent::Placed { last_id, entries_read }));
             (events, deliveries)
         })?;
-        let claimed: std::collections::BTreeSet<Offset> = claimed.iter().map(|delivery| delivery.key.offset).collect();
+        let claimed: BTreeSet<Offset> = claimed.iter().map(|delivery| delivery.key.offset).collect();
         let claimed: Vec<Offset> = there.into_iter().filter(|offset| claimed.contains(offset)).collect();
         self.hand_over(&claimed, how.ids_only, out)
     }
@@ -106,8 +117,9 @@ impl SharedGroup<'_> {
         self.look()?;
         let (me, _) = self.consumer(consumer)?;
         let from = self.first_pending_at(start)?;
-        let exists = self.existing()?;
         let most = (count, count.saturating_mul(LOOKED_AT_EACH));
+        let looked_at: Vec<Offset> = self.state().pending(Source::Topic, from).map(|(offset, _)| offset).take(most.1).collect();
+        let exists = self.existing(&looked_at)?;
         let AutoClaimed { claimed, gone, next } = self.settler.group.decide(|state, now| {
             let mut auto = group::auto_claim(state, from, most, &exists, &how.by(me, now), now);
             (std::mem::take(&mut auto.claimed.events), auto)

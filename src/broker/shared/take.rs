@@ -2,6 +2,7 @@
 
 use super::SharedGroup;
 use super::place::Numbers;
+use crate::broker::consume::{first_record, last_record};
 use crate::broker::group::{self, Claim, Delivery, Fresh, GroupState, Hold, TAKE_MAX, Take};
 use crate::codec::group_event::{Count, EntryKey, GroupEvent, Order, Source};
 use crate::codec::records::Record;
@@ -158,6 +159,9 @@ impl SharedGroup<'_> {
                 }
             })?;
             next = end;
+            if self.fresh.is_empty() && log.has_compacted() {
+                next = first_record(log, next, range.end)?.map_or(range.end, |(offset, _)| offset);
+            }
         }
         Ok(next)
     }
@@ -250,26 +254,24 @@ impl SharedGroup<'_> {
     }
 
     /// The last ID before an offset.
-    pub(super) fn last_id_below(&mut self, mut offset: Offset) -> Result<RecordId> {
+    pub(super) fn last_id_below(&mut self, offset: Offset) -> Result<RecordId> {
         let start = self.log().log_start();
-        while offset > start {
-            offset = Offset(offset.0 - 1);
-            if let Some(id) = self.id_of(offset)? {
-                return Ok(id);
-            }
+        if offset > start
+            && let Some(id) = self.id_of(Offset(offset.0 - 1))?
+        {
+            return Ok(id);
         }
-        Ok(RecordId::ZERO)
+        Ok(last_record(self.log(), start, offset)?.map_or(RecordId::ZERO, |(_, id)| id))
     }
 
     /// What the topic has counted.
     pub fn numbers(&mut self) -> Result<Numbers> {
         let log = self.settler.group.topic.log();
         let (length, deleted, counters) = (log.live_count()?, log.deleted()?, log.counters());
-        let mut offset = deleted.next_live(log.log_start());
-        let (end, mut first_id) = (log.visible_end(), None);
-        while first_id.is_none() && offset < end {
-            first_id = self.id_of(offset)?;
-            offset = deleted.next_live(offset.plus(1));
+        let (first, end) = (deleted.next_live(log.log_start()), log.visible_end());
+        let mut first_id = if first < end { self.id_of(first)? } else { None };
+        if first_id.is_none() {
+            first_id = first_record(self.log(), first, end)?.map(|(_, id)| id);
         }
         let (entries_added, last_id, max_deleted_id) = (counters.entries_added, counters.last_id, deleted.greatest_id());
         Ok(Numbers { entries_added, length, first_id, last_id, max_deleted_id })

@@ -68,7 +68,7 @@ fn row(facts: &TopicFacts) -> Vec<Cell> {
     let problem = facts.poisoned.then_some("a sync failed; the next publish repairs that");
     vec![
         (&facts.name).into(),
-        facts.records().into(),
+        facts.records.into(),
         facts.bytes.into(),
         facts.segments.into(),
         facts.log_start.into(),
@@ -92,7 +92,7 @@ pub(super) fn one(topic: &TopicName, json: bool, context: &Context) -> Result {
     facts.put("topic", &topic.name);
     facts.put("directory", topic.directory.as_str());
     facts.put("incarnation", topic.incarnation.to_string());
-    facts.put("records", topic.records());
+    facts.put("records", topic.records);
     facts.put("deleted", topic.deleted);
     facts.put("log_start", topic.log_start);
     facts.put("log_end", topic.log_end);

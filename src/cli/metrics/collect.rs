@@ -77,7 +77,7 @@ pub(super) fn topics(store: &Store, labels_max: usize, sheet: &mut Sheet, contex
         match store.topic_facts(&topic.name) {
             Ok(facts) => {
                 sums.poisoned += u64::from(facts.poisoned);
-                sums.records += facts.records();
+                sums.records += facts.records;
                 sums.bytes += facts.bytes;
                 if shows {
                     put_topic(store, &facts, sheet)?;
@@ -106,7 +106,7 @@ fn put_topic(store: &Store, facts: &TopicFacts, sheet: &mut Sheet) -> Result<()>
     let labels = &[name.as_str()];
     let seconds = |ms: u64| ms as f64 / 1000.0;
     for (spec, value) in [
-        (t::TOPIC_RECORDS, facts.records()),
+        (t::TOPIC_RECORDS, facts.records),
         (t::TOPIC_DELETED, facts.deleted),
         (t::TOPIC_BYTES, facts.bytes),
         (t::TOPIC_SEGMENTS, facts.segments),

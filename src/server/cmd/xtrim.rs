@@ -10,7 +10,7 @@ use super::{Done, parse};
 use crate::config::Durability;
 use crate::ids::{Epoch, Offset, Place, RecordId};
 use crate::job::Job;
-use crate::log::Log;
+use crate::log::{Deleted, LiveCounter, Log};
 use crate::server::dispatch::Call;
 use crate::server::output::Ticket;
 use crate::server::reading;
@@ -114,19 +114,20 @@ impl Trim {
         let log = entry.log();
         let epoch = log.epoch();
         let (start, end) = (log.log_start(), log.log_end());
+        let counter = log.live_counter()?;
         let deleted = log.deleted()?;
-        let live = |range: Range<Offset>| range.end.since(range.start) - deleted.count_in(range);
+        let live = |range: Range<Offset>| counter.count(range);
         // The first offset for which no more than so many records lie behind it, or before it.
-        let first = |is_enough: &dyn Fn(Offset) -> bool| {
+        let first = |is_enough: &dyn Fn(Offset) -> Answer<bool>| -> Answer<Offset> {
             let (mut low, mut high) = (start, end);
             while low < high {
                 let middle = Offset(low.0 + (high.0 - low.0) / 2);
-                if is_enough(middle) { high = middle } else { low = middle.plus(1) }
+                if is_enough(middle)? { high = middle } else { low = middle.plus(1) }
             }
-            low
+            Ok(low)
         };
         let mut target = match self.keep {
-            Keep::Last(count) => first(&|at| live(at..end) <= count),
+            Keep::Last(count) => first(&|at| Ok(live(at..end)? <= count))?,
             // What is not durable yet cannot be seen, and so not be found: it is newer than all that can.
             Keep::From(id) if id > log.counters().last_id => end,
             Keep::From(id) => reading::find(entry, id)?,
@@ -135,16 +136,16 @@ impl Trim {
         if self.references == References::Acked && target > start {
             // By length, what is skipped is made up for by what lies beyond.
             let (until, most) = match self.keep {
-                Keep::Last(_) => (end, live(start..target)),
+                Keep::Last(_) => (end, live(start..target)?),
                 Keep::From(_) => (target, u64::MAX),
             };
-            among = unreferred(&groups::all(server, entry)?, start..until, most, &deleted);
+            among = unreferred(&groups::all(server, entry)?, start..until, most, &counter, &deleted)?;
             // What goes from the front on goes at once, and gives its space back.
             let is_front = among.first().is_some_and(|front| front.start == deleted.next_live(start));
             target = if is_front { among.remove(0).end } else { start };
         }
         if let Some(limit) = self.limit {
-            let beyond = first(&|at| live(start..at) > limit);
+            let beyond = first(&|at| Ok(live(start..at)? > limit))?;
             target = target.min(if beyond > start { Offset(beyond.0 - 1) } else { start });
         }
         if self.is_rough {
@@ -152,7 +153,10 @@ impl Trim {
             target = log.whole_segments_before(target)?;
         }
         let start = target.max(start);
-        let count = live(log.log_start()..start) + among.iter().cloned().map(live).sum::<u64>();
+        let mut count = live(log.log_start()..start)?;
+        for range in &among {
+            count += live(range.clone())?;
+        }
         Ok(Cut { start, among, count, epoch })
     }
 
@@ -170,13 +174,14 @@ impl Trim {
     }
 }
 
-/// The ranges in which no group refers to a record, up to `most` records that are not deleted.
+/// The ranges in which no group refers to a record, up to `most` records.
 fn unreferred(
     groups: &[Rc<groups::Group>],
     within: Range<Offset>,
     most: u64,
-    deleted: &crate::log::Deleted,
-) -> Vec<Range<Offset>> {
+    counter: &LiveCounter<'_>,
+    deleted: &Deleted,
+) -> Answer<Vec<Range<Offset>>> {
     let (mut ranges, mut at, mut left) = (Vec::new(), within.start, most);
     while left > 0 {
         at = deleted.next_live(at);
@@ -188,17 +193,20 @@ fn unreferred(
             at = at.plus(1);
             continue;
         }
-        let from = at;
-        // From one deleted record to the next.
-        while at < until && left > 0 {
-            let stop = deleted.next_deleted(at).map_or(until, |deleted| deleted.min(until));
-            let taken = stop.since(at).min(left);
-            left -= taken;
-            at = if left > 0 { deleted.next_live(stop).min(until) } else { at.plus(taken) };
+        let mut end = until;
+        if counter.count(at..until)? > left {
+            // The first offset up to which there are so many.
+            let mut low = at;
+            while low < end {
+                let middle = Offset(low.0 + (end.0 - low.0) / 2);
+                if counter.count(at..middle)? >= left { end = middle } else { low = middle.plus(1) }
+            }
         }
-        ranges.push(from..at);
+        left -= counter.count(at..end)?;
+        ranges.push(at..end);
+        at = end;
     }
-    ranges
+    Ok(ranges)
 }
 
 impl Cut {

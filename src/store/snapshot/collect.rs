@@ -180,14 +180,33 @@ impl<'a> Collector<'a> {
         for group in self.store.list_groups(topic)? {
             self.group(topic, &group, path, &mut part)?;
         }
-        if let Some(deletions) = topic.log().deletions_log(self.job)? {
-            let facts = deletions.capture(&format!("{path}/{}", text(DELETED)), self.job)?;
+        let (deletions, facts) = self.logs_of(topic.log(), path)?;
+        if let Some((deletions, facts)) = deletions {
             self.log(&deletions, facts, &mut part)?;
         }
         self.file(topic.log().dir(), TOPIC_FILE.as_bytes(), &format!("{path}/{TOPIC_FILE}"), &mut part.files)?;
-        let facts = topic.log().capture(path, self.job)?;
         self.log(topic.log(), facts, &mut part)?;
         Ok(part)
+    }
+
+    /// The deletions, then the records, between which none was compacted away: a segment says how many of the
+    /// records that it lacks are deleted ones.
+    fn logs_of(&self, log: &Log, path: &str) -> Result<(Option<(Log, LogFacts)>, LogFacts)> {
+        loop {
+            self.job.check()?;
+            let generation = log.compactions_generation();
+            let deletions = match log.deletions_log(self.job)? {
+                Some(deletions) => {
+                    let facts = deletions.capture(&format!("{path}/{}", text(DELETED)), self.job)?;
+                    Some((deletions, facts))
+                }
+                None => None,
+            };
+            let facts = log.capture(path, self.job)?;
+            if deletions.is_none() || log.compactions_generation() == generation {
+                return Ok((deletions, facts));
+            }
+        }
     }
 
     /// The checkpoints, then the journal, of which nothing is removed meanwhile: so no checkpoint is ahead

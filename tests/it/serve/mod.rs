@@ -17,4 +17,5 @@ pub(crate) mod rig;
 mod server;
 mod streams;
 mod transactions;
+mod upkeep;
 mod watch;
