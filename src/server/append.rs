@@ -219,9 +219,8 @@ impl Appender {
     fn settle(&self, server: &Rc<Server>, entry: &Rc<Entry>, batch: Batch, appended: Option<Appended>) {
         let Batch { load: Load { mut builder, messages }, bytes, ticket, trim } = batch;
         ticket.set_known(messages.into_known());
-        let mut end = entry.log().end_place();
+        let end = appended.map_or_else(|| entry.log().end_place(), |appended| appended.end_place());
         if let Some(appended) = appended {
-            end = appended.end_place();
             keep(server, entry, &appended);
             entry.traffic.note_added(u64::from(builder.len()), bytes);
             ticket.set_first_id(appended.first_id);
@@ -337,11 +336,7 @@ fn append_anywhere(server: &Rc<Server>, entry: &Rc<Entry>, load: &mut Load) -> T
 }
 
 fn append_batch(server: &Server, entry: &Entry, load: &mut Load) -> Result<Option<Appended>, Error> {
-    let began = Instant::now();
-    let mut seen = entry.seen.borrow_mut();
-    let appended = append_load(entry.log(), compression_of(entry), load, &mut seen, &server.job)?;
-    server.stats.append.note(began.elapsed());
-    Ok(appended)
+    timed(server, entry, || append_load(entry.log(), compression_of(entry), load, &mut entry.seen.borrow_mut(), &server.job))
 }
 
 /// Appends a batch, on whatever thread.
@@ -359,8 +354,13 @@ fn append_load(
 }
 
 fn append_once(server: &Server, entry: &Entry, builder: &BatchBuilder, expect: Option<Offset>) -> Result<Appended, Error> {
+    timed(server, entry, || append_to(entry.log(), compression_of(entry), builder, expect, &server.job))
+}
+
+/// Notes how long an append took that came through.
+fn timed<T>(server: &Server, entry: &Entry, append: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let began = Instant::now();
-    let appended = append_to(entry.log(), compression_of(entry), builder, expect, &server.job)?;
+    let appended = append()?;
     let took = began.elapsed();
     server.stats.append.note(took);
     entry.note_work(Work::Append, took);
@@ -379,9 +379,12 @@ fn append_to(
     job: &Job,
 ) -> Result<Appended, Error> {
     let batch = builder.batch();
-    let packed = Packed::records(&batch, compression);
-    let mut packed = packed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
-    log.append(&mut packed, batch.ids, expect, job)
+    log.append(&mut packed(&batch, compression)?, batch.ids, expect, job)
+}
+
+/// A batch as it goes into the log.
+pub(super) fn packed<'a>(batch: &crate::codec::Batch<'a>, compression: Compression) -> Result<Packed<'a>, Error> {
+    Packed::records(batch, compression).map_err(|why| Error::RecordRefused { why: why.to_string() })
 }
 
 /// Has retention looked at where a segment was begun.

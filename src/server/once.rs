@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::append::{Load, NewRecord, busy};
+use super::append::{Load, NewRecord, busy, packed};
 use super::cmd::xtrim::Trim;
 use super::reading;
 use super::refusal::{Answer, Refusal};
@@ -20,7 +20,6 @@ use super::state::Server;
 use super::topics::Entry;
 use crate::broker::dedup::DedupRules;
 use crate::broker::{Message, Seen, Sent};
-use crate::codec::frame::Packed;
 use crate::codec::{BatchBuilder, Origin, OriginKey, Records};
 use crate::config::{Compression, TopicSettings};
 use crate::error::{Error, Result};
@@ -253,9 +252,7 @@ pub(super) fn append(
     let seen = knowing.current(log, seen)?;
     while !load.builder.is_empty() {
         let batch = load.builder.batch();
-        let packed = Packed::records(&batch, compression);
-        let mut packed = packed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
-        match seen.append(log, (&mut packed, batch.ids), &load.messages.to_append(), knowing.now, job)? {
+        match seen.append(log, (&mut packed(&batch, compression)?, batch.ids), &load.messages.to_append(), knowing.now, job)? {
             Sent::Appended(appended) => return Ok(Some(appended)),
             Sent::Known(known) => {
                 known.iter().for_each(|_| log.note_repeat());

@@ -82,7 +82,7 @@ pub(super) fn find(entry: &Entry, id: RecordId) -> Answer<Offset> {
         return Ok(log.log_start());
     }
     if id > log.counters().last_id {
-        return Ok(entry.log().visible_end());
+        return Ok(log.visible_end());
     }
     if let Some(place) = entry.places.borrow().find(id)
         && place.epoch == log.epoch()
@@ -90,7 +90,7 @@ pub(super) fn find(entry: &Entry, id: RecordId) -> Answer<Offset> {
         return Ok(place.offset);
     }
     let mut reader = entry.reader.take().unwrap_or_else(|| LogReader::new(log.log_start(), log.epoch()));
-    let found = reader.find(log, id, entry.log().visible_end())?;
+    let found = reader.find(log, id, log.visible_end())?;
     *entry.reader.borrow_mut() = Some(reader);
     Ok(found)
 }
@@ -123,7 +123,7 @@ pub(super) fn for_each(entry: &Rc<Entry>, from: Offset, mut each: impl FnMut(&Re
     let place = Place { offset: from, epoch: log.epoch() };
     let mut reader = entry.reader.take().unwrap_or_else(|| LogReader::new(from, place.epoch));
     reader.go_to(place);
-    let until = entry.log().visible_end();
+    let until = log.visible_end();
     let mut scratch = Vec::new();
     'reading: loop {
         match reader.step(log, until)? {

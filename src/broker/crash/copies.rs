@@ -8,9 +8,9 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::work::INODE_WORDS;
-use super::{Case, clock, name, open, seeds};
+use super::{Case, clock, name, open, seeds, values};
 use crate::broker::dead_letters::dead_letter_topic;
-use crate::broker::{Fed, Flusher, GroupMember, Joining, Level, TopicFeed, TopicPublisher, create_group, verify_group};
+use crate::broker::{Flusher, GroupMember, Joining, Level, TopicPublisher, create_group, verify_group};
 use crate::clock::Clock;
 use crate::codec::BatchBuilder;
 use crate::codec::group_event::GroupSettings;
@@ -43,24 +43,7 @@ fn publish(store: &Store, topic: &TopicName, numbers: std::ops::Range<u64>) -> R
 
 /// The numbers in a topic; `None` = there is none.
 fn read(store: &Store, topic: &TopicName) -> Option<Vec<u64>> {
-    let mut feed = match TopicFeed::open(store, std::slice::from_ref(topic), Job::new()) {
-        Err(Error::TopicMissing { .. }) => return None,
-        other => other.expect("opens"),
-    };
-    let (start, end) = feed.bounds(0).expect("opens");
-    feed.seek(0, start);
-    feed.stop_at(0, Some(end.offset));
-    let mut found = Vec::new();
-    loop {
-        match feed.read_on().expect("nothing is damaged") {
-            Fed::Records { records, .. } => found.extend(records.map(|record| {
-                let record = record.expect("well formed");
-                std::str::from_utf8(record.value().expect("a value")).expect("text").parse::<u64>().expect("a number")
-            })),
-            Fed::Gap { gap, .. } => panic!("{gap:?}"),
-            Fed::Limited(_) | Fed::CaughtUp | Fed::End => return Some(found),
-        }
-    }
+    Some(values(store, topic)?.iter().map(|value| value.parse().expect("a number")).collect())
 }
 
 fn plain(path: &Path, clock: &Clock) -> Store {

@@ -34,9 +34,12 @@ mod work;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use crate::broker::{Fed, TopicFeed};
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::error::Error;
 use crate::ids::TopicName;
+use crate::job::Job;
 use crate::store::{Store, StoreOptions};
 
 fn name(text: &str) -> TopicName {
@@ -51,6 +54,30 @@ fn clock() -> (Clock, Arc<AtomicU64>) {
 
 fn open(path: &std::path::Path, create: bool, clock: &Clock, disk: Arc<Disk>) -> crate::Result<Store> {
     Store::open_on(path, &StoreOptions { create, unsafe_fs: false, clock: clock.clone() }, disk)
+}
+
+/// The values of a topic; `None` = there is none.
+fn values(store: &Store, topic: &TopicName) -> Option<Vec<String>> {
+    let mut feed = match TopicFeed::open(store, std::slice::from_ref(topic), Job::new()) {
+        Err(Error::TopicMissing { .. }) => return None,
+        other => other.expect("opens"),
+    };
+    let (start, end) = feed.bounds(0).expect("opens");
+    feed.seek(0, start);
+    feed.stop_at(0, Some(end.offset));
+    let mut found = Vec::new();
+    loop {
+        match feed.read_on().expect("nothing is damaged") {
+            Fed::Records { records, .. } => {
+                let value = |record: crate::codec::Record<'_>| {
+                    String::from_utf8(record.value().expect("a value").to_vec()).expect("text")
+                };
+                found.extend(records.map(|record| value(record.expect("well formed"))));
+            }
+            Fed::Gap { gap, .. } => panic!("{gap:?}"),
+            Fed::Limited(_) | Fed::CaughtUp | Fed::End => return Some(found),
+        }
+    }
 }
 
 /// The seeds to run: those given, or the one that the environment names.

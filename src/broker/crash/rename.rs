@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::work::INODE_WORDS;
-use super::{Case, clock, open};
-use crate::broker::{Fed, Flusher, Level, TopicFeed, TopicPublisher};
+use super::{Case, clock, open, values};
+use crate::broker::{Flusher, Level, TopicPublisher};
 use crate::clock::Clock;
 use crate::codec::BatchBuilder;
 use crate::config::Overrides;
@@ -48,30 +48,6 @@ fn publish(store: &Store, topic: &TopicName, values: &[&str]) -> crate::Result<(
     publisher.close()
 }
 
-/// The values of a topic; `None` = there is none.
-fn read(store: &Store, topic: &TopicName) -> Option<Vec<String>> {
-    let mut feed = match TopicFeed::open(store, std::slice::from_ref(topic), Job::new()) {
-        Err(Error::TopicMissing { .. }) => return None,
-        other => other.expect("opens"),
-    };
-    let (start, end) = feed.bounds(0).expect("opens");
-    feed.seek(0, start);
-    feed.stop_at(0, Some(end.offset));
-    let mut found = Vec::new();
-    loop {
-        match feed.read_on().expect("nothing is damaged") {
-            Fed::Records { records, .. } => {
-                let value = |record: crate::codec::Record<'_>| {
-                    String::from_utf8(record.value().expect("a value").to_vec()).expect("text")
-                };
-                found.extend(records.map(|record| value(record.expect("well formed"))));
-            }
-            Fed::Gap { gap, .. } => panic!("{gap:?}"),
-            Fed::Limited(_) | Fed::CaughtUp | Fed::End => return Some(found),
-        }
-    }
-}
-
 fn make(path: &Path, clock: &Clock, names: &Names, has_target: bool) {
     let store = open(path, true, clock, Arc::new(Plain::default()).disk(1)).expect("made");
     let mut settings = Overrides::default();
@@ -87,7 +63,7 @@ fn make(path: &Path, clock: &Clock, names: &Names, has_target: bool) {
 /// The topic is whole under one of its names, and works; with `renamed` under the new one.
 fn check(path: &Path, clock: &Clock, names: &Names, has_target: bool, renamed: bool) {
     let store = open(path, false, clock, Arc::new(Plain::default()).disk(9)).expect("opens");
-    let (at_old, at_new) = (read(&store, &names.from), read(&store, &names.to));
+    let (at_old, at_new) = (values(&store, &names.from), values(&store, &names.to));
     let whole = || Some(vec!["1".to_owned(), "2".to_owned()]);
     let is_old = Some(vec!["old".to_owned()]);
     if at_new == whole() {
@@ -108,7 +84,7 @@ fn check(path: &Path, clock: &Clock, names: &Names, has_target: bool, renamed: b
         |error| assert!(matches!(error, Error::TopicMissing { .. }) && name == &names.to, "{error}"),
         |()| assert_eq!(name, &names.from),
     );
-    assert_eq!(read(&store, &names.to).expect("there").len(), 3);
+    assert_eq!(values(&store, &names.to).expect("there").len(), 3);
 }
 
 #[test]
@@ -191,7 +167,7 @@ fn who_has_the_topic_open_finds_it_missing_and_the_other_one_at_its_new_name() {
         assert!(held.log().is_gone().expect("told"));
         assert!(matches!(publish(&other, &names.from, &["x"]), Err(Error::TopicMissing { .. })));
         publish(&other, &names.to, &["3"]).expect("goes on");
-        assert_eq!(read(&one, &names.to).expect("there"), ["1", "2", "3"]);
+        assert_eq!(values(&one, &names.to).expect("there"), ["1", "2", "3"]);
         one.rename_topic(&names.to, &names.to, true, &Job::new()).expect("nothing to do");
         let missing = one.rename_topic(&names.from, &names.from, true, &Job::new());
         assert!(matches!(missing, Err(Error::TopicMissing { .. })));

@@ -232,7 +232,7 @@ fn send_all(mut client: Client, count: usize, order: usize) -> Vec<Option<String
             return told;
         }
         for n in some.iter().copied().map(Some).chain([None]) {
-            let Some(reply) = client.try_read_while_alive() else { return told };
+            let Some(reply) = client.try_read_whole() else { return told };
             if let Some(n) = n {
                 told[n] = Some(reply.text());
             }

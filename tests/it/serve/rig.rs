@@ -1,6 +1,6 @@
 //! A server on a store of its own, and a client that is written from the protocol's documentation.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStderr, Stdio};
@@ -180,24 +180,33 @@ impl Client {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// The next reply; `None` = the server is gone, perhaps in the middle of it.
-    pub(crate) fn try_read_while_alive(&mut self) -> Option<Value> {
+    /// The next reply, or how the connection ended, perhaps in the middle of it.
+    #[track_caller]
+    fn next(&mut self) -> Result<Value, ErrorKind> {
         loop {
             let mut rest = &self.buffer[self.at..];
             if let Some(value) = take(&mut rest) {
                 self.at = self.buffer.len() - rest.len();
-                return Some(value);
+                return Ok(value);
             }
             self.buffer.drain(..self.at);
             self.at = 0;
             let mut more = [0; 65_536];
             match self.stream.read(&mut more) {
-                Ok(n @ 1..) => self.buffer.extend_from_slice(&more[..n]),
-                Ok(0) => return None,
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Ok(0) => return Err(ErrorKind::UnexpectedEof),
+                Ok(n) => self.buffer.extend_from_slice(&more[..n]),
+                // It was stopped, and goes on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(ErrorKind::ConnectionReset),
                 Err(error) => panic!("no reply: {error}"),
             }
         }
+    }
+
+    /// The next reply if it comes whole; `None` = the server is gone, perhaps in the middle of it.
+    #[track_caller]
+    pub(crate) fn try_read_whole(&mut self) -> Option<Value> {
+        self.next().ok()
     }
 
     /// The next reply.
@@ -212,49 +221,14 @@ impl Client {
         self.stream.write_all(b"PING\r\n").is_err() || self.try_read_whole().is_none()
     }
 
-    /// The next reply if it comes whole; `None` = the server has closed the connection, perhaps in the middle of it.
-    #[track_caller]
-    pub(crate) fn try_read_whole(&mut self) -> Option<Value> {
-        let mut more = [0; 65_536];
-        loop {
-            if let Some(value) = take(&mut &self.buffer[self.at..]) {
-                return Some(value);
-            }
-            match self.stream.read(&mut more) {
-                Ok(0) => return None,
-                Ok(n) => self.buffer.extend_from_slice(&more[..n]),
-                // It was stopped, and goes on.
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("no reply: {error}"),
-            }
-        }
-    }
-
     /// The next reply; `None` = the server has closed the connection.
     #[track_caller]
     pub(crate) fn try_read(&mut self) -> Option<Value> {
-        loop {
-            let mut rest = &self.buffer[self.at..];
-            if let Some(value) = take(&mut rest) {
-                self.at = self.buffer.len() - rest.len();
-                return Some(value);
-            }
-            self.buffer.drain(..self.at);
-            self.at = 0;
-            let mut more = [0; 65_536];
-            match self.stream.read(&mut more) {
-                Ok(0) => {
-                    assert!(self.buffer.is_empty(), "cut off: {}", self.buffer.escape_ascii());
-                    return None;
-                }
-                Ok(n) => self.buffer.extend_from_slice(&more[..n]),
-                // It was stopped, and goes on.
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("no reply: {error}"),
-            }
+        let next = self.next();
+        if let Err(ErrorKind::UnexpectedEof) = next {
+            assert!(self.buffer.is_empty(), "cut off: {}", self.buffer.escape_ascii());
         }
+        next.ok()
     }
 }
 
