@@ -11,7 +11,7 @@ use super::survey::last_id_of;
 use crate::codec::SegmentHeader;
 use crate::codec::frame::{self, Parsed};
 use crate::codec::segment::{Compacted, HEADER_BYTES, file_name};
-use crate::disk::{Access, File};
+use crate::disk::{Access, File, Standing};
 use crate::error::Result;
 use crate::ids::Place;
 
@@ -43,6 +43,9 @@ impl Log {
     /// Under the append lock: the state of the log, with the active segment open, and with what a
     /// dead writer left behind the end taken in or cut off.
     pub(super) fn catch_up(&self, head: &Head, appender: &mut Appender) -> Result<Slot> {
+        if !head.is_of_file() {
+            return Err(self.astray("it is another one's page"));
+        }
         let Some(mut slot) = head.sound_slot() else { return Err(self.astray("its numbers do not fit together")) };
         self.check_goes_forward(head, appender, &slot)?;
         head.settle_words(&slot);
@@ -91,11 +94,11 @@ impl Log {
         Ok(())
     }
 
-    /// An end that goes back within an epoch is no log's: somebody has written an old copy over the
-    /// page.
+    /// An end that goes back within an epoch is no log's, nor is an epoch that goes back: somebody has written
+    /// an old copy over the page.
     fn check_goes_forward(&self, head: &Head, appender: &mut Appender, slot: &Slot) -> Result<()> {
         let now = Place { offset: slot.log_end, epoch: head.epoch() };
-        if appender.seen.is_some_and(|seen| seen.epoch == now.epoch && seen.offset > now.offset) {
+        if appender.seen.is_some_and(|seen| (seen.epoch, seen.offset) > (now.epoch, now.offset)) {
             return Err(self.astray("it went back in time"));
         }
         appender.seen = Some(now);
@@ -112,6 +115,9 @@ impl Log {
     /// Seals the active segment and begins the next.
     pub(super) fn roll(&self, head: &Head, appender: &mut Appender, slot: &mut Slot) -> Result<()> {
         let active = appender.active.as_ref().expect("catch_up has opened it");
+        if active.file.standing()? != (Standing { length: slot.end_position, has_name: true }) {
+            return Err(self.astray("the active segment was removed, or changed by somebody else"));
+        }
         let (epoch, epoch_start, incarnation) = match &active.header {
             Ok(header) => (header.epoch, header.epoch_start, header.incarnation),
             // Its header is damaged: the page knows the rest, and a start that is too low clamps

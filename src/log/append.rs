@@ -235,8 +235,10 @@ impl Log {
         }
         head.publish(&slot);
         head.set_writing(false);
-        appender.seen = Some(Place { offset: slot.log_end, epoch: head.epoch() });
-        Ok(Appended { first, first_id, end: slot.log_end, epoch: head.epoch(), rolled })
+        // The segment tells its epoch, whatever becomes of the page meanwhile.
+        let epoch = segment.header.as_ref().map_or_else(|_| head.epoch(), |header| header.epoch);
+        appender.seen = Some(Place { offset: slot.log_end, epoch });
+        Ok(Appended { first, first_id, end: slot.log_end, epoch, rolled })
     }
 
     /// The index is a hint: what cannot be written of it is left out.

@@ -140,7 +140,7 @@ pub fn establish(dir: &Dir, log: &LogFacts, at_least: Epoch, clock: &Clock) -> R
         log_start: log.log_start,
         epoch,
         origins,
-        poisoned: false,
+        poison: None,
         has_deletions: dir.stat(DELETED)?.is_some(),
         is_compacted,
     };

@@ -23,15 +23,19 @@
 //!
 //! Locks are on bytes of the same file: 0 append, 1 sync, 3 maintenance.
 
+mod poison;
 mod upkeep;
 
 use std::time::Duration;
 
+pub(super) use poison::Poison;
+
+use super::segment::random_salt;
 #[cfg(test)]
 use super::slot::SLOT_INODE;
 use super::slot::{SLOT_NUMBERS, Slot, check_of};
 use crate::codec::Origins;
-use crate::codec::segment::file_name;
+use crate::codec::segment::{HEADER_BYTES, file_name};
 use crate::disk::{Access, BootId, Dir, File, PAGE_BYTES, Page, Word};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Incarnation, Offset};
@@ -129,8 +133,8 @@ pub(super) struct Setup {
     pub(super) durable: Offset,
     pub(super) log_start: Offset,
     pub(super) epoch: Epoch,
-    /// A failed sync from before is still to be repaired.
-    pub(super) poisoned: bool,
+    /// What is still to be repaired from before.
+    pub(super) poison: Option<Poison>,
     /// There is a log of deletions.
     pub(super) has_deletions: bool,
     pub(super) origins: Origins,
@@ -187,9 +191,13 @@ impl Head {
             // Inode numbers are used again, and a file can be written over: a page that was put back
             // from a copy may have passed so far. But the log went on without it: beyond its end, or
             // in a segment that it does not know. Or that is an append which happens just now.
-            let went_on = meta.length > slot.end_position
-                || (slot.log_end != slot.active_base && dir.stat(file_name(slot.log_end).as_bytes())?.is_some());
-            if !went_on || is_writing || self.is_writing() {
+            let next = match slot.log_end == slot.active_base {
+                true => None,
+                false => dir.stat(file_name(slot.log_end).as_bytes())?,
+            };
+            let has_left = next.is_some_and(|next| next.length > HEADER_BYTES as u64);
+            let went_on = meta.length > slot.end_position || next.is_some();
+            if !went_on || !has_left && (is_writing || self.is_writing()) {
                 return Ok(true);
             }
             if self.slot() == slot {
@@ -205,8 +213,13 @@ impl Head {
             && self.page.load(MAGIC_AT) == MAGIC
             && self.page.load(VERSION_AT) == VERSION
             && self.boot() == dir.boot()
-            && self.page.load(INODE_AT) == self.inode()
+            && self.is_of_file()
             && self.page.load(INCARNATION_CHECK_AT) == u64::from(crc32fast::hash(&self.load_16(INCARNATION_AT)))
+    }
+
+    /// Whether what the page says was written for the file that it lies in.
+    pub(super) fn is_of_file(&self) -> bool {
+        self.page.load(INODE_AT) == self.inode()
     }
 
     /// Whether the numbers fit together. They do not while somebody changes them, which is soon over;
@@ -260,19 +273,17 @@ impl Head {
         self.set_durable(setup.durable);
         self.store_with_copy(LOG_START_AT, LOG_START_COPY_AT, setup.log_start.0);
         self.set_epoch(setup.epoch);
-        page.store(FLAGS_AT, if setup.poisoned { FLAG_POISONED } else { 0 });
+        page.store(FLAGS_AT, setup.poison.map_or(0, Poison::flags));
         page.store(SYNCING_AT, 0);
         page.store(WRITING_AT, 0);
-        page.add(SET_GENERATION_AT, 1);
-        page.add(SETTINGS_GENERATION_AT, 1);
-        if setup.has_deletions {
-            page.add(DELETIONS_GENERATION_AT, 1);
-        }
+        // Generations that nobody has seen: the page may hold those of a copy from before.
+        let generation = u64::from(random_salt()) << 32;
+        page.store(SET_GENERATION_AT, generation);
+        page.store(SETTINGS_GENERATION_AT, generation);
+        page.store(DELETIONS_GENERATION_AT, if setup.has_deletions { generation | 1 } else { 0 });
         self.put_back_origins(Some(setup.origins));
         page.store(ORIGINS_REPEATED_AT, setup.origins.repeated);
-        if setup.is_compacted {
-            page.add(COMPACTIONS_GENERATION_AT, 1);
-        }
+        page.store(COMPACTIONS_GENERATION_AT, if setup.is_compacted { generation | 1 } else { 0 });
         self.publish(&setup.slot);
         self.store_16(BOOT_AT, boot.0);
     }
@@ -359,28 +370,6 @@ impl Head {
     /// See [`crate::log::Log::deleted`]; 0 = there never was a deletion.
     pub(super) fn deletions_generation(&self) -> u64 {
         self.page.load(DELETIONS_GENERATION_AT)
-    }
-
-    pub(super) fn is_poisoned(&self) -> bool {
-        self.page.load(FLAGS_AT) & FLAG_POISONED != 0
-    }
-
-    pub(super) fn poison(&self) {
-        self.page.set_bits(FLAGS_AT, FLAG_POISONED);
-    }
-
-    /// Poisons because of a sync whose outcome nobody lived to see.
-    pub(super) fn poison_by_death(&self) {
-        self.page.set_bits(FLAGS_AT, FLAG_POISONED | FLAG_SYNCER_DIED);
-    }
-
-    /// Whether no sync is known to have failed: a process died inside one.
-    pub(super) fn has_syncer_died(&self) -> bool {
-        self.page.load(FLAGS_AT) & FLAG_SYNCER_DIED != 0
-    }
-
-    pub(super) fn clear_poison(&self) {
-        self.page.clear_bits(FLAGS_AT, FLAG_POISONED | FLAG_SYNCER_DIED);
     }
 
     pub(super) fn is_gone(&self) -> bool {

@@ -85,7 +85,7 @@ impl Log {
             durable: Offset::ZERO,
             log_start: Offset::ZERO,
             epoch: Epoch(0),
-            poisoned: false,
+            poison: None,
             has_deletions: false,
             origins: Origins::default(),
             is_compacted: false,
@@ -111,7 +111,14 @@ impl Log {
                 },
                 Mode::Read => Some(open_for_reading(&dir)?),
             };
-            if let Some(state) = state {
+            let incarnation = state.as_ref().map(|state| match state {
+                State::Live(head) => head.incarnation(),
+                State::Walked(survey) => survey.incarnation,
+            });
+            if let (Some(state), Some(incarnation)) = (state, incarnation)
+                // Cut since it was believed, it tells nothing.
+                && !matches!(&state, State::Live(head) if head.page().is_lost())
+            {
                 return Ok(Log {
                     parents,
                     name: name.to_vec(),
@@ -119,10 +126,7 @@ impl Log {
                     clock: opening.clock.clone(),
                     options: RwLock::new(opening.options.clone()),
                     bell: opening.bell.clone(),
-                    incarnation: match &state {
-                        State::Live(head) => head.incarnation(),
-                        State::Walked(survey) => survey.incarnation,
-                    },
+                    incarnation,
                     state,
                     maintain: Mutex::new(()),
                     append: Mutex::new(Appender::default()),

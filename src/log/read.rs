@@ -154,7 +154,8 @@ impl LogReader {
             self.seek(start);
             return Ok(Advance::Gap(gap));
         }
-        if self.next >= until {
+        // A page that says an earlier epoch is an old copy: what it says is soon made good.
+        if self.next >= until || log.epoch() < self.epoch {
             return Ok(Advance::CaughtUp);
         }
         let mut stop = until;
@@ -199,8 +200,7 @@ impl LogReader {
             Look::Frame(header) if header.base == expected => header,
             Look::Frame(header) if header.base > expected => {
                 current.expected = header.base;
-                let what = "frames are missing before this place".to_owned();
-                let gap = current.gap(expected, header.base, position, what);
+                let gap = current.gap(expected, header.base, position, "frames are missing before this place".to_owned());
                 return Ok(self.pass(gap, until));
             }
             Look::Frame(_) => return self.over_bad_bytes(log, "a frame of offsets that were passed already", until),
@@ -324,7 +324,7 @@ impl LogReader {
     /// An epoch that began below this reader's place takes it back.
     fn follow_epoch(&mut self, log: &Log) -> Result<Option<LogGap>> {
         let epoch = log.epoch();
-        if epoch == self.epoch {
+        if epoch <= self.epoch {
             return Ok(None);
         }
         let clamped = log.clamp(self.place())?;

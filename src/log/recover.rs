@@ -15,6 +15,7 @@ use super::segment::{self, Segment, random_salt};
 use super::slot::Slot;
 use super::survey::{Hint, LastSegment, Survey, survey};
 use crate::codec::SegmentHeader;
+use crate::codec::frame::HEADER_BYTES as FRAME_HEADER_BYTES;
 use crate::codec::segment::{Compacted, HEADER_BYTES, Previous, file_name, index_name};
 use crate::disk::{Access, Dir, File};
 use crate::error::Result;
@@ -36,16 +37,15 @@ pub struct Recovered {
 /// Makes the log in `dir` good, and `head` its page. The caller holds all locks, and has seen that
 /// the page is not to be believed.
 pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Opening) -> Result<Recovered> {
-    // Processes may still use the log by another page, that was removed or replaced under them.
-    let is_fenced = !head.is_own(dir) && fence(dir)?;
+    let fenced = fence(dir)?;
     let mut hint = Hint::of(head, dir.boot());
-    let mut poisoned = head.is_of_boot(dir.boot()) && (head.is_poisoned() || head.syncing() != 0);
+    let mut poison = head.poison_left().filter(|_| head.is_of_boot(dir.boot()));
     if head.page().is_lost() {
-        (hint, poisoned) = (Hint::default(), false);
+        (hint, poison) = (Hint::default(), None);
     }
     head.disbelieve();
     let mut survey = survey(dir, hint)?;
-    survey.torn_bytes = survey.torn_bytes.saturating_sub(u64::from(is_fenced));
+    survey.torn_bytes = survey.torn_bytes.saturating_sub(fenced);
     if !survey.same_boot {
         sync_all_from(dir, survey.durable)?;
     }
@@ -72,14 +72,15 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
         durable,
         log_start: survey.log_start,
         epoch,
-        poisoned,
+        poison,
         has_deletions,
         origins: survey.origins,
         is_compacted: dir.stat(MEMORY)?.is_some(),
     };
     head.set_up(&setup, dir.boot());
     let recovered = Recovered { end: survey.end, bytes_torn: survey.torn_bytes, places_damaged: survey.damaged, rolled };
-    if recovered.bytes_torn > 0 || recovered.places_damaged > 0 {
+    // Less than a frame was nobody's; it may be the fence of somebody who recovers by another page.
+    if recovered.bytes_torn >= FRAME_HEADER_BYTES as u64 || recovered.places_damaged > 0 {
         warn!(
             path = %dir.path().display(),
             end = recovered.end.0,
@@ -91,21 +92,25 @@ pub(super) fn recover(dir: &Dir, parents: &[Arc<Dir>], head: &Head, opening: &Op
     Ok(recovered)
 }
 
-/// Makes the last segment one byte longer, if it was begun in this boot: whoever appends to it by a
-/// page that is not ours finds it longer than it should be, and does not acknowledge what it wrote.
-/// What it acknowledged before is in the file, and the survey finds it. The byte lies behind the
-/// end that the next segment will name.
-fn fence(dir: &Dir) -> Result<bool> {
+/// Has nobody acknowledge what they append by another page than ours, be it one that was removed or
+/// replaced under them: the last segment that was begun in this boot is made longer than they believe it
+/// is, and so is one that somebody is about to begin. What was acknowledged before is in the file, and
+/// the survey finds it. The bytes lie behind the end that the next segment will name. Says how many.
+fn fence(dir: &Dir) -> Result<u64> {
+    let mut bytes = 0;
     for base in segment::list(dir)?.into_iter().rev() {
-        let Some(header) = segment::header_of(dir, base)? else { continue };
-        if header.boot != dir.boot().0 || is_frozen(dir, base)? {
-            return Ok(false);
+        let name = file_name(base);
+        let Some(meta) = dir.stat(name.as_bytes())? else { continue };
+        let header = segment::header_of(dir, base)?;
+        if header.as_ref().map_or(meta.length < HEADER_BYTES as u64, |header| header.boot == dir.boot().0) {
+            let before = segment::fence_unless_frozen(dir, &name)?;
+            bytes += dir.stat(name.as_bytes())?.map_or(0, |meta| meta.length.saturating_sub(before));
         }
-        let file = dir.open_file(file_name(base).as_bytes(), Access::ReadWrite)?;
-        file.append_all(&[&[0]], file.length()?)?;
-        return Ok(true);
+        if header.is_some() {
+            break;
+        }
     }
-    Ok(false)
+    Ok(bytes)
 }
 
 /// Whether a snapshot may stand on the file, which then is not written to, wherever the log ends.

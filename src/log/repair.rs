@@ -12,10 +12,10 @@ use super::read::LogReader;
 use super::segment::{self, Segment, random_salt};
 use super::slot::Slot;
 use super::{Log, Step};
-use crate::codec::frame::{Packed, Placing};
+use crate::codec::frame::{HEADER_BYTES as FRAME_HEADER_BYTES, Packed, Placing};
 use crate::codec::segment::{Compacted, HEADER_BYTES, Previous, file_name, index_name};
 use crate::codec::{FrameKind, SegmentHeader};
-use crate::disk::File;
+use crate::disk::{Access, File};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset};
 use crate::job::Job;
@@ -42,7 +42,7 @@ impl Log {
         let mut slot = match self.catch_up(head, appender) {
             // A repair died between putting its segment in place and saying so: this one reads
             // what that one wrote.
-            Err(Error::Astray { .. }) if head.sound_slot().is_some() => head.slot(),
+            Err(Error::Astray { .. }) if head.is_of_file() && head.sound_slot().is_some() => head.slot(),
             other => other?,
         };
         let durable = head.durable();
@@ -115,6 +115,13 @@ impl Log {
                 return Err(error);
             }
         };
+        let superseded = match self.fence_before_repair(head, slot) {
+            Ok(superseded) => superseded,
+            Err(error) => {
+                let _ = self.dir.unlink(name.as_bytes());
+                return Err(error);
+            }
+        };
         self.dir.rename(name.as_bytes(), &self.dir, file_name(durable).as_bytes())?;
         // Each offset is counted once, though it may be used twice.
         slot.entries_added -= slot.log_end.since(rewritten.end).min(slot.entries_added);
@@ -132,7 +139,7 @@ impl Log {
         head.publish(slot);
         head.bump_set_generation();
         *appender = Appender::default();
-        self.make_it_last(durable)
+        self.make_it_last(durable, &superseded)
     }
 
     /// What the new segment says of its predecessor: the segment that holds the durable offset, or
@@ -154,13 +161,41 @@ impl Log {
             return Ok((header.and_then(|header| header.previous), epoch, epoch_start));
         }
         let spare = head.slot().active_salt;
-        let segment = Segment::open(&self.dir, holder, crate::disk::Access::Read, || Ok(Some(spare)))?;
+        let segment = Segment::open(&self.dir, holder, Access::Read, || Ok(Some(spare)))?;
         let previous = segment.as_previous(reader.position_of(self, durable)?);
         Ok((Some(previous), epoch, epoch_start))
     }
 
+    /// Whoever appends by another page, since ours was removed or is an old copy, is not to be acknowledged
+    /// what the repair removes, and what was acknowledged to them stops it. Returns the segments that there are.
+    fn fence_before_repair(&self, head: &Head, slot: &Slot) -> Result<Vec<Offset>> {
+        self.check_in_force()?;
+        let bases = segment::list(&self.dir)?;
+        for base in bases.iter().filter(|base| **base >= slot.active_base) {
+            let name = file_name(*base);
+            let Some(meta) = self.dir.stat(name.as_bytes())? else { continue };
+            let end_position = match *base == slot.active_base {
+                // A repair that died has put another one in its place.
+                true if meta.inode != slot.active_inode => continue,
+                true => slot.end_position,
+                false => HEADER_BYTES as u64,
+            };
+            let before = segment::fence_unless_frozen(&self.dir, &name)?;
+            let went_on = match *base > slot.log_end {
+                // What a repair superseded that lost records and died, or failed, is of an earlier epoch.
+                true => segment::header_of(&self.dir, *base)?.is_some_and(|header| header.epoch >= head.epoch()),
+                // A repair that failed may have left its fence.
+                false => before >= end_position + FRAME_HEADER_BYTES as u64,
+            };
+            if went_on {
+                return Err(self.astray("the log goes on behind its end"));
+            }
+        }
+        Ok(bases)
+    }
+
     /// Syncs the name of the new segment, and removes what it supersedes.
-    fn make_it_last(&self, durable: Offset) -> Result<()> {
+    fn make_it_last(&self, durable: Offset, bases: &[Offset]) -> Result<()> {
         self.dir.sync()?;
         if durable == Offset::ZERO {
             // The sync that failed was to make the topic itself durable, too.
@@ -173,9 +208,9 @@ impl Log {
             _ => Ok(()),
         };
         unlink(index_name(durable))?;
-        for base in segment::list(&self.dir)?.into_iter().filter(|base| *base > durable) {
-            unlink(index_name(base))?;
-            unlink(file_name(base))?;
+        for base in bases.iter().filter(|base| **base > durable) {
+            unlink(index_name(*base))?;
+            unlink(file_name(*base))?;
         }
         // Before anything is durable beyond them: if they came back with a power cut, a recovery
         // would take them for the end of the log.

@@ -70,14 +70,31 @@ impl Segment {
 }
 
 /// What is unlinked has no frames: they are written only once the roll is published. If there are any,
-/// the log has gone on without the page that says where it ends.
+/// the log has gone on without the page that says where it ends; and it must not do so between this
+/// look and the unlinking.
 fn check_is_empty(dir: &Dir, name: &str) -> Result<()> {
-    match dir.stat(name.as_bytes())? {
-        Some(meta) if meta.length > HEADER_BYTES as u64 => {
-            Err(Error::Astray { path: dir.path().to_owned(), what: "the next segment has records already" })
-        }
-        _ => Ok(()),
+    let length = dir.stat(name.as_bytes())?.map_or(0, |meta| meta.length);
+    if length <= HEADER_BYTES as u64 && fence_unless_frozen(dir, name)? <= HEADER_BYTES as u64 {
+        return Ok(());
     }
+    Err(Error::Astray { path: dir.path().to_owned(), what: "the next segment has records already" })
+}
+
+/// Makes a segment longer than anybody believes it is who appends to it by a page that is not ours: what
+/// is appended from now on is not acknowledged. One without its header, which somebody may be about to
+/// write, is made longer than that. Returns how long it was.
+pub(super) fn fence(file: &File) -> Result<u64> {
+    let length = file.length()?;
+    let zeros = [0; HEADER_BYTES + 1];
+    let bytes = (HEADER_BYTES as u64 + 1).saturating_sub(length).max(1);
+    file.append_all(&[&zeros[..bytes as usize]], length)?;
+    Ok(file.length()?.saturating_sub(bytes))
+}
+
+/// The same, unless a snapshot may stand on the file, which then is written to by nobody.
+pub(super) fn fence_unless_frozen(dir: &Dir, name: &str) -> Result<u64> {
+    let file = dir.open_file(name.as_bytes(), Access::Read)?;
+    if file.is_frozen()? { file.length() } else { fence(&dir.open_file(name.as_bytes(), Access::ReadWrite)?) }
 }
 
 /// The base offsets of all segments in `dir`, rising.

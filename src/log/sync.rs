@@ -4,7 +4,7 @@ use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::append::RECOVERIES_MAX;
-use super::head::Head;
+use super::head::{Head, Poison};
 use super::locks::{self, APPEND, Held, SYNC};
 use super::segment;
 use super::{Log, lock_mutex};
@@ -138,7 +138,7 @@ impl Log {
                 head.set_syncing(0);
                 return Err(Error::TopicGone { path: self.path().to_owned() });
             }
-            head.poison();
+            head.poison(Poison::SyncFailed);
         }
         head.set_syncing(0);
         if synced.is_err() {
@@ -153,7 +153,7 @@ impl Log {
         let is_dead = head.syncing() != 0;
         if is_dead {
             head.set_durable(head.durable_at_least());
-            head.poison_by_death();
+            head.poison(Poison::SyncerDied);
             head.set_syncing(0);
             self.announce_durable(head);
         }

@@ -62,6 +62,13 @@ impl Follower {
         self.lines.read_line(&mut printed).expect("readable");
         assert_eq!(printed, format!("{line}\n"));
     }
+
+    /// What it has to say of its end.
+    fn last_words(&mut self) -> String {
+        let mut words = String::new();
+        self.child.stderr.as_mut().expect("a pipe").read_to_string(&mut words).expect("text");
+        words
+    }
 }
 
 impl Drop for Follower {
@@ -420,10 +427,15 @@ fn nothing_that_was_acknowledged_is_lost_while_the_page_is_destroyed_again_and_a
         let mut printed = Vec::new();
         while printed.last().is_none_or(|line: &String| line != "last") {
             let mut line = String::new();
-            assert!(follower.lines.read_line(&mut line).expect("readable") > 0, "{level}: the follower ended");
+            let n = follower.lines.read_line(&mut line).expect("readable");
+            assert!(n > 0, "{level}: the follower ended: {}", follower.last_words());
             printed.push(line.trim_end().to_owned());
         }
         let stored: Vec<String> = read.values().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
-        assert!(printed == stored, "{level}: the follower has printed {} lines of {}", printed.len(), stored.len());
+        if printed != stored {
+            drop(follower.child.kill());
+            let (printed, stored) = (printed.len(), stored.len());
+            panic!("{level}: the follower has printed {printed} lines of {stored}: {}", follower.last_words());
+        }
     }
 }
