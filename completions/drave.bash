@@ -1616,7 +1616,7 @@ _drave() {
             return 0
             ;;
         drave__subcmd__metrics)
-            opts="-o -s -q -v -h --output --namespace --label --labels-max --password-file --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            opts="-o -s -q -v -h --output --namespace --label --labels-max --snapshots --password-file --store --quiet --verbose --color --timeout --unsafe-fs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1639,6 +1639,10 @@ _drave() {
                     return 0
                     ;;
                 --labels-max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snapshots)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

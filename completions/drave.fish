@@ -614,7 +614,8 @@ complete -c drave -n "__fish_drave_using_subcommand verify" -s h -l help -d 'Pri
 complete -c drave -n "__fish_drave_using_subcommand metrics" -s o -l output -d 'Write into this file, at once and as a whole (beside it, then renamed), in place of stdout' -r -F
 complete -c drave -n "__fish_drave_using_subcommand metrics" -l namespace -d 'What all names begin with' -r
 complete -c drave -n "__fish_drave_using_subcommand metrics" -l label -d 'A label for all samples; repeatable' -r
-complete -c drave -n "__fish_drave_using_subcommand metrics" -l labels-max -d 'So many topics have series of their own, the first ones by name, and so many groups; the others are counted. The sums are those of all' -r
+complete -c drave -n "__fish_drave_using_subcommand metrics" -l labels-max -d 'So many topics have series of their own, the first ones by name, and so many groups and limits; the others are counted. The sums are those of all' -r
+complete -c drave -n "__fish_drave_using_subcommand metrics" -l snapshots -d 'Tell also of the snapshots in this directory: how many, and when the newest was made' -r -F
 complete -c drave -n "__fish_drave_using_subcommand metrics" -l password-file -d 'The file that holds the server\'s password in its first line [default: DRAVE_PASSWORD]' -r -F
 complete -c drave -n "__fish_drave_using_subcommand metrics" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand metrics" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''

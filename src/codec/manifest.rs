@@ -178,6 +178,13 @@ impl Manifest {
         out
     }
 
+    /// Bytes of all that it names.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let files: u64 = self.files.iter().map(|file| file.bytes).sum();
+        files + self.logs.iter().map(LogFacts::bytes).sum::<u64>()
+    }
+
     /// Reads one.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ fn value(families: &BTreeMap<String, Family>, name: &str, labels: &[(&str, &str)
     found.unwrap_or_else(|| panic!("no {labels:?} in {family:?}")).1
 }
 
-/// A store of which every metric can be told.
+/// A store with all that topics and groups can tell.
 fn rich() -> Store {
     let store = filled();
     store.ok(&["topic", "set", "b", "expire-at=4102444800000"]);
@@ -118,6 +118,20 @@ fn rich() -> Store {
     store.ok(&["consume", "a", "-g", "holds", "--manual", "-n", "2"]);
     store.ok(&["group", "pause", "a", "done"]);
     store
+}
+
+/// The same with a limit that was reached, and a snapshot: every metric can be told.
+fn limited() -> Store {
+    let store = rich();
+    store.ok(&["limit", "set", "topic:a", "600/m", "1MB/s", "--burst", "5", "--adaptive", "append:50ms"]);
+    let ran = store.run_with(&["publish", "a"], b"1\n2\n3\n4\n5\n6\n7\n");
+    assert_eq!(ran.code(), 9, "{}", ran.stderr());
+    store.ok(&["snapshot", snapshots(&store).to_str().expect("UTF-8")]);
+    store
+}
+
+fn snapshots(store: &Store) -> std::path::PathBuf {
+    store.beside().join("snapshots")
 }
 
 #[test]
@@ -180,6 +194,56 @@ fn topics_and_groups_are_told_without_a_server() {
     let (free, size) = (value(&told, "drave_store_disk_free_bytes", &[]), value(&told, "drave_store_disk_size_bytes", &[]));
     assert!(free > 0.0 && size >= free);
     assert!(!told.contains_key("drave_server_commands_total"));
+}
+
+#[test]
+fn limits_are_told_with_what_they_did() {
+    let store = limited();
+    let told = metrics(&store, &[]);
+    let of_a = |name: &str| value(&told, name, &[("limit", "topic:a")]);
+    assert_eq!(of_a("drave_limit_rate_records"), 10.0, "600 a minute");
+    assert_eq!(of_a("drave_limit_rate_bytes"), 1e6);
+    assert_eq!(of_a("drave_limit_factor_ratio"), 1.0);
+    let (allowed, denied) = (of_a("drave_limit_allowed_records_total"), of_a("drave_limit_denied_records_total"));
+    assert!((5.0..7.0).contains(&allowed) && denied >= 1.0, "{allowed} {denied}");
+    assert!(of_a("drave_limit_allowed_bytes_total") >= 5.0);
+    assert_eq!(value(&told, "drave_limit_waits_total", &[("limit", "topic:a"), ("counts", "records")]), 0.0);
+    let patient = store.run_with(&["publish", "a", "--limit-wait", "10s"], b"1\n2\n3\n4\n5\n6\n7\n8\n");
+    assert_eq!(patient.code(), 0, "{}", patient.stderr());
+    let told = metrics(&store, &[]);
+    let waited = |name: &str| value(&told, name, &[("limit", "topic:a"), ("counts", "records")]);
+    assert!(waited("drave_limit_waits_total") >= 1.0 && waited("drave_limit_waited_seconds_total") > 0.01);
+    store.ok(&["limit", "set", "topic:b", "1/s"]);
+    let told = metrics(&store, &["--labels-max", "1"]);
+    assert_eq!(value(&told, "drave_metrics_left_out_limits", &[]), 1.0);
+    assert_eq!(told["drave_limit_rate_records"].samples.len(), 1);
+    std::fs::write(store.path().join("limits.toml"), "no limits").expect("there is room");
+    assert_eq!(value(&metrics(&store, &[]), "drave_limits_damaged", &[]), 1.0);
+}
+
+#[test]
+fn snapshots_are_told_by_their_directory() {
+    let store = limited();
+    let dir = snapshots(&store);
+    let words = ["--snapshots", dir.to_str().expect("UTF-8")];
+    let one = |told: &BTreeMap<String, Family>, name: &str| value(told, name, &[]);
+    let told = metrics(&store, &words);
+    assert_eq!((one(&told, "drave_kept_snapshots"), one(&told, "drave_damaged_snapshots")), (1.0, 0.0));
+    let (made, bytes) = (one(&told, "drave_snapshot_timestamp_seconds"), one(&told, "drave_snapshot_bytes"));
+    store.ok(&["publish", "a", "--limit-wait", "10s", "x"]);
+    store.ok(&["snapshot", words[1]]);
+    let told = metrics(&store, &words);
+    assert_eq!(one(&told, "drave_kept_snapshots"), 2.0);
+    assert!(one(&told, "drave_snapshot_timestamp_seconds") > made && one(&told, "drave_snapshot_bytes") > bytes);
+    let newest = std::fs::read_dir(&dir).expect("there").map(|entry| entry.expect("there").path());
+    let newest = newest.filter(|path| !path.file_name().expect("a name").to_string_lossy().starts_with('.')).max().expect("two");
+    flip(&newest.join("manifest"), 20);
+    let told = metrics(&store, &words);
+    assert_eq!((one(&told, "drave_kept_snapshots"), one(&told, "drave_damaged_snapshots")), (1.0, 1.0));
+    assert_eq!(one(&told, "drave_snapshot_timestamp_seconds"), made);
+    let none = metrics(&store, &["--snapshots", "/nowhere/at/all"]);
+    assert_eq!(one(&none, "drave_kept_snapshots"), 0.0);
+    assert!(!none.contains_key("drave_snapshot_timestamp_seconds"));
 }
 
 #[test]
@@ -332,10 +396,10 @@ fn names_in(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_dashboard_and_the_alerts_speak_of_what_is_printed() {
-    let store = rich();
+    let store = limited();
     let server = Server::start(&store, &[]);
     server.client().say("NOPE");
-    let told = metrics(&store, &[]);
+    let told = metrics(&store, &["--snapshots", snapshots(&store).to_str().expect("UTF-8")]);
     let text = |words: &[&str]| String::from_utf8(store.ok(words)).expect("UTF-8");
     let (dashboard, alerts) = (text(&["generate", "grafana"]), text(&["generate", "alerts"]));
     for text in [&dashboard, &alerts] {

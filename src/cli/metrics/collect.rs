@@ -1,8 +1,10 @@
-//! The store, its topics and their groups.
+//! The store, its topics and their groups, and its snapshots.
+
+use std::path::Path;
 
 use drave::engine::{Engine, GroupInfo};
 use drave::ids::{GroupName, TopicName};
-use drave::store::{Store, StrayKind, TopicFacts, is_damage};
+use drave::store::{Store, StrayKind, TopicFacts, is_damage, look_at_snapshots};
 
 use super::sheet::Sheet;
 use super::table as t;
@@ -29,6 +31,16 @@ pub(super) fn store(store: &Store, sheet: &mut Sheet) -> Result<()> {
     sheet.put(t::QUARANTINED_BYTES, &[], quarantined.bytes as f64)
 }
 
+/// Puts down what is known of a directory of snapshots.
+pub(super) fn snapshots(dir: &Path, sheet: &mut Sheet) -> Result<()> {
+    let found = look_at_snapshots(dir)?;
+    sheet.put(t::SNAPSHOTS, &[], found.whole as f64)?;
+    sheet.put(t::SNAPSHOTS_BROKEN, &[], found.damaged as f64)?;
+    let Some((made, bytes)) = found.newest else { return Ok(()) };
+    sheet.put(t::SNAPSHOT_TIME, &[], made.0 as f64 / 1000.0)?;
+    sheet.put(t::SNAPSHOT_BYTES, &[], bytes as f64)
+}
+
 /// What all topics come to.
 #[derive(Debug, Default)]
 struct Sums {
@@ -43,14 +55,14 @@ struct Sums {
 
 /// How many have series of their own, and how many have none.
 #[derive(Debug, Default)]
-struct Series {
+pub(super) struct Series {
     shown: usize,
-    left_out: usize,
+    pub(super) left_out: usize,
 }
 
 impl Series {
     /// Whether one more gets its own.
-    fn admits(&mut self, max: usize) -> bool {
+    pub(super) fn admits(&mut self, max: usize) -> bool {
         let admits = self.shown < max;
         if admits {
             self.shown += 1
@@ -186,12 +198,12 @@ fn put_group(topic: &TopicName, group: &GroupName, info: &GroupInfo, sheet: &mut
     sheet.put(t::GROUP_PAUSED, labels, flag(info.settings.paused))
 }
 
-fn flag(is_so: bool) -> f64 {
+pub(super) fn flag(is_so: bool) -> f64 {
     f64::from(u8::from(is_so))
 }
 
 /// Labels are text: a name that is none is written with escapes.
-fn label_of(name: &[u8]) -> String {
+pub(super) fn label_of(name: &[u8]) -> String {
     match std::str::from_utf8(name) {
         Ok(text) => text.to_owned(),
         Err(_) => name.escape_ascii().to_string(),

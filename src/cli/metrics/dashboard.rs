@@ -93,6 +93,17 @@ const PANELS: &[Panel] = &[
         lines: &[("{}", &[t::STORE_FREE], "free"), ("{}", &[t::STORE_BYTES], "topics")],
     },
     Panel {
+        title: "Limits: records a second",
+        unit: "ops",
+        lines: &[
+            ("rate({}[$__rate_interval])", &[t::LIMIT_ALLOWED_RECORDS], "{{limit}} allowed"),
+            ("rate({}[$__rate_interval])", &[t::LIMIT_DENIED_RECORDS], "{{limit}} denied"),
+            ("{}", &[t::LIMIT_RECORDS], "{{limit}}"),
+        ],
+    },
+    Panel { title: "Limits: factor", unit: "percentunit", lines: &[("{}", &[t::LIMIT_FACTOR], "{{limit}}")] },
+    Panel { title: "Age of the newest snapshot", unit: "s", lines: &[("time() - {}", &[t::SNAPSHOT_TIME], "age")] },
+    Panel {
         title: "Server: connections",
         unit: "short",
         lines: &[("{}", &[t::SERVER_CLIENTS], "all"), ("{}", &[t::SERVER_BLOCKED], "blocked"), ("{}", &[t::SERVER_UP], "up")],

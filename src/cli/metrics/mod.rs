@@ -1,11 +1,11 @@
 //! `drave metrics`: the state of a store as Prometheus reads it, without a server.
 //!
-//! Whatever is to be watched is a line in `table` and a number put down in one of the collectors; limits and
-//! snapshots will each be one more of them.
+//! Whatever is to be watched is a line in `table` and a number put down in one of the collectors.
 
 pub(super) mod alerts;
 mod collect;
 pub(super) mod dashboard;
+mod limits;
 mod server;
 mod sheet;
 pub(super) mod table;
@@ -25,7 +25,7 @@ use sheet::Sheet;
 
 /// Print the state of the store for Prometheus, without a server
 ///
-/// For the textfile collector of node_exporter, from cron or a timer: topics, groups, damage, room on the disk, and, if a server runs on the store, what
+/// For the textfile collector of node_exporter, from cron or a timer: topics, groups, limits, damage, room on the disk, and, if a server runs on the store, what
 /// that has counted. What is counted survives processes: it comes from the logs themselves. The format is Prometheus's text format 0.0.4.
 ///
 /// Damage is told by the numbers, not by the exit status: what is printed is whole also where a topic is not. A server that does not
@@ -45,9 +45,13 @@ pub(crate) struct Args {
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
 
-    /// So many topics have series of their own, the first ones by name, and so many groups; the others are counted. The sums are those of all
+    /// So many topics have series of their own, the first ones by name, and so many groups and limits; the others are counted. The sums are those of all
     #[arg(long, value_name = "N", default_value_t = 1000)]
     labels_max: usize,
+
+    /// Tell also of the snapshots in this directory: how many, and when the newest was made
+    #[arg(long, value_name = "DIR")]
+    snapshots: Option<PathBuf>,
 
     /// The file that holds the server's password in its first line [default: DRAVE_PASSWORD]
     #[arg(long, value_name = "FILE")]
@@ -58,6 +62,7 @@ const EXAMPLES: &str = "\
 Examples:
   drave metrics
   drave metrics --output /var/lib/prometheus/node-exporter/drave.prom    from cron, every minute
+  drave metrics --snapshots /backup/drave
   drave metrics --label store=orders --labels-max 100
   drave generate alerts > /etc/prometheus/rules.d/drave.yml
   drave generate grafana > drave.json";
@@ -90,6 +95,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result {
     let mut sheet = Sheet::new(&args.namespace, labels)?;
     collect::store(&store, &mut sheet)?;
     collect::topics(&store, args.labels_max, &mut sheet, context)?;
+    limits::collect(&store, args.labels_max, &mut sheet)?;
+    if let Some(dir) = &args.snapshots {
+        collect::snapshots(dir, &mut sheet)?;
+    }
     let password = password::given(args.password_file.as_deref())?;
     server::collect(&store, password.as_deref(), &mut sheet, context)?;
     sheet.put(table::BUILD, &[env!("CARGO_PKG_VERSION")], 1.0)?;

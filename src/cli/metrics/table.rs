@@ -30,6 +30,7 @@ metrics! {
     BUILD: Gauge "build_info" ["version"] "1; the version of the drave that printed this";
     SCRAPE_SECONDS: Gauge "metrics_collect_seconds" [] "How long it took to collect this";
     LEFT_OUT_TOPICS: Gauge "metrics_left_out_topics" [] "Topics that have no series of their own, because of --labels-max";
+    LEFT_OUT_LIMITS: Gauge "metrics_left_out_limits" [] "Limits that have no series of their own, because of --labels-max";
     LEFT_OUT_GROUPS: Gauge "metrics_left_out_groups" [] "Groups that have no series of their own, because of --labels-max";
 
     STORE_VERSION: Gauge "store_format_version" [] "Version of the store's format on disk";
@@ -81,6 +82,22 @@ metrics! {
     GROUP_PAUSED: Gauge "group_paused" ["topic", "group"] "1 if the group is paused";
     GROUP_BROKEN: Gauge "store_damaged_groups" [] "Groups that do not open";
 
+    LIMITS_BROKEN: Gauge "limits_damaged" [] "1 if what limits there are cannot be read";
+    LIMIT_RECORDS: Gauge "limit_rate_records" ["limit"] "Records a second that may go through, before the factor";
+    LIMIT_BYTES: Gauge "limit_rate_bytes" ["limit"] "Bytes a second that may go through, before the factor";
+    LIMIT_FACTOR: Gauge "limit_factor_ratio" ["limit"] "What is left of an adaptive limit under load: 1 = all, 0.5 at least";
+    LIMIT_ALLOWED_RECORDS: Counter "limit_allowed_records_total" ["limit"] "Records that went through";
+    LIMIT_ALLOWED_BYTES: Counter "limit_allowed_bytes_total" ["limit"] "Bytes that went through";
+    LIMIT_DENIED_RECORDS: Counter "limit_denied_records_total" ["limit"] "Records that were refused";
+    LIMIT_DENIED_BYTES: Counter "limit_denied_bytes_total" ["limit"] "Bytes that were refused";
+    LIMIT_WAITS: Counter "limit_waits_total" ["limit", "counts"] "How often somebody waited for records or bytes to be let through";
+    LIMIT_WAITED: Counter "limit_waited_seconds_total" ["limit", "counts"] "How long they waited, in all";
+
+    SNAPSHOTS: Gauge "kept_snapshots" [] "Whole snapshots in the directory that --snapshots names";
+    SNAPSHOTS_BROKEN: Gauge "damaged_snapshots" [] "Snapshots there whose manifest cannot be read";
+    SNAPSHOT_TIME: Gauge "snapshot_timestamp_seconds" [] "When the newest whole one was made, in seconds since 1970";
+    SNAPSHOT_BYTES: Gauge "snapshot_bytes" [] "Bytes that the newest whole one stands for, shared ones too";
+
     SERVER_UP: Gauge "server_up" [] "1 if a server has the store's socket and answers";
     SERVER_UPTIME: Gauge "server_uptime_seconds" [] "How long the server has been running";
     SERVER_CLIENTS: Gauge "server_clients" [] "Connections now";
@@ -110,7 +127,7 @@ mod tests {
     use super::*;
 
     /// What is counted or measured stands at the end of a name; states and facts are the few that have no unit.
-    const UNITS: [&str; 16] = [
+    const UNITS: [&str; 20] = [
         "bytes",
         "seconds",
         "records",
@@ -127,6 +144,10 @@ mod tests {
         "connections",
         "commands",
         "errors",
+        "limits",
+        "ratio",
+        "snapshots",
+        "waits",
     ];
     const STATES: [&str; 9] = ["info", "version", "damaged", "readonly", "epoch", "poisoned", "unrecovered", "paused", "up"];
 

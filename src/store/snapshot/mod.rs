@@ -32,7 +32,7 @@ use crate::ids::TopicName;
 use crate::job::Job;
 use crate::log::Copied;
 
-pub use shelf::{Keep, newest_snapshot};
+pub use shelf::{FoundSnapshots, Keep, look_at_snapshots, newest_snapshot};
 
 use collect::Collector;
 use place::Placer;
@@ -159,7 +159,7 @@ fn facts(manifest: &Manifest) -> SnapshotMade {
     SnapshotMade {
         topics: manifest.logs.iter().filter(is_topic).count() as u64,
         files: (manifest.files.len() + segments) as u64,
-        bytes: manifest.files.iter().map(|file| file.bytes).chain(manifest.logs.iter().map(LogFacts::bytes)).sum(),
+        bytes: manifest.bytes(),
         ..SnapshotMade::default()
     }
 }

@@ -162,6 +162,36 @@ pub(in crate::store) fn newest(dir: &Dir, mut each: impl FnMut(&str, Error)) -> 
     Ok(None)
 }
 
+/// What is in a directory of snapshots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FoundSnapshots {
+    /// Those whose manifest can be read.
+    pub whole: u64,
+    /// Those whose manifest cannot.
+    pub damaged: u64,
+    /// When the newest whole one was made, and the bytes of its files.
+    pub newest: Option<(TimestampMs, u64)>,
+}
+
+/// Looks at a directory of snapshots, by their manifests; one that is missing has none.
+pub fn look_at_snapshots(path: &Path) -> Result<FoundSnapshots> {
+    let dir = match Dir::open(path, Disk::open()?) {
+        Err(error) if error.is_not_found() => return Ok(FoundSnapshots::default()),
+        other => other?,
+    };
+    let mut found = FoundSnapshots::default();
+    for name in names(&dir)? {
+        match dir.dir(name.as_bytes()).and_then(|snapshot| read_manifest(&snapshot)) {
+            Ok(manifest) => {
+                found.whole += 1;
+                found.newest = Some((manifest.made, manifest.bytes()));
+            }
+            Err(_) => found.damaged += 1,
+        }
+    }
+    Ok(found)
+}
+
 /// When the newest whole snapshot in a directory was made.
 pub fn newest_snapshot(path: &Path) -> Result<Option<TimestampMs>> {
     let dir = match Dir::open(path, Disk::open()?) {
