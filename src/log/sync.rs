@@ -116,7 +116,7 @@ impl Log {
             let end = head.log_end();
             let durable = head.durable();
             if end > durable {
-                self.sync_files(head, syncer, durable, end)?;
+                self.sync_files(head, syncer, durable, (durable, end))?;
                 head.raise_durable(end);
             }
             Ok(())
@@ -179,13 +179,37 @@ impl Log {
         }
     }
 
-    /// Syncs every segment that holds offsets in `[durable, end)`, and the names of those that were
-    /// begun in there: their creator may have died before it could.
-    fn sync_files(&self, head: &Head, syncer: &mut Syncer, durable: Offset, end: Offset) -> Result<()> {
+    /// Syncs what is written of the active segment, so that the next sync of it is short. Nothing is said of it.
+    pub(super) fn sync_ahead(&self, head: &Head, job: &Job) -> Result<()> {
+        let mut syncer = self.sync_mutex();
+        let _held = self.hold_sync(head, job)?;
+        self.sync_guarded(head, || self.active_file(head, &mut syncer, head.active_base())?.sync())
+    }
+
+    /// Syncs everything that is written from `start` on, below which nothing is kept: that it is the log start is
+    /// durable.
+    pub(super) fn sync_kept(&self, head: &Head, start: Offset, job: &Job) -> Result<()> {
+        let mut syncer = self.sync_mutex();
+        let _held = self.hold_sync(head, job)?;
+        self.sync_guarded(head, || {
+            let (durable, end) = (head.durable(), head.log_end());
+            if end > durable {
+                self.sync_files(head, &mut syncer, durable, (durable.max(start), end))?;
+                head.raise_durable(end);
+            }
+            Ok(())
+        })?;
+        self.announce_durable(head);
+        Ok(())
+    }
+
+    /// Syncs every segment that holds offsets in `[from, end)`, and the names of those that were
+    /// begun from `durable` on: their creator may have died before it could.
+    fn sync_files(&self, head: &Head, syncer: &mut Syncer, durable: Offset, (from, end): (Offset, Offset)) -> Result<()> {
         let active = head.active_base();
-        if active > durable {
+        if active > from {
             let bases = segment::list(&self.dir)?;
-            let first = bases.partition_point(|base| *base <= durable).saturating_sub(1);
+            let first = bases.partition_point(|base| *base <= from).saturating_sub(1);
             for base in bases[first..].iter().filter(|base| **base < end && **base != active) {
                 self.dir.open_file(file_name(*base).as_bytes(), Access::Read)?.sync()?;
             }

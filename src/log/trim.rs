@@ -11,7 +11,7 @@ use crate::codec::FrameKind;
 use crate::codec::frame::Packed;
 use crate::codec::segment::{file_name, index_name};
 use crate::error::{Error, Result};
-use crate::ids::{Offset, Place};
+use crate::ids::Offset;
 use crate::job::Job;
 
 /// What a trim did.
@@ -36,11 +36,11 @@ impl Log {
         let head = self.head()?;
         self.settle_astray(job)?;
         let from = head.log_start();
-        let end = self.move_start(head, before, job)?;
+        let start = self.move_start(head, before, job)?;
         // Before anything is removed: a start that a power cut forgets would make the removed
         // segments look like damage.
-        self.sync_to(end, job)?;
-        let (segments, bytes) = self.remove_expired(head)?;
+        self.sync_to(self.end_place(), job)?;
+        let (segments, bytes) = self.remove_expired(head, start)?;
         Ok(TrimmedLog { from, until: head.log_start(), segments, bytes })
     }
 
@@ -54,13 +54,20 @@ impl Log {
         self.settle_astray(job)?;
         let _maintaining = self.try_maintain(head)?;
         let from = head.log_start();
-        if !head.is_poisoned() {
-            // So that little is left to be synced while appends wait.
-            self.sync_to(self.end_place(), job)?;
+        // So that little is left to be synced while appends wait. Not all of it: what is to be removed
+        // needs no sync.
+        match self.sync_ahead(head, job) {
+            // Moving the start repairs that.
+            Err(Error::Poisoned { .. }) => {}
+            other => other?,
         }
-        let end = self.move_start(head, before, job)?;
-        self.sync_to(end, job)?;
-        let (segments, bytes) = self.remove_expired_locked(head)?;
+        let start = self.move_start(head, before, job)?;
+        match self.sync_kept(head, start, job) {
+            // Somebody died in a sync since: this one heals it.
+            Err(Error::Poisoned { .. }) => self.sync_to(self.end_place(), job)?,
+            other => other?,
+        }
+        let (segments, bytes) = self.remove_expired_locked(head, start)?;
         Ok(TrimmedLog { from, until: head.log_start(), segments, bytes })
     }
 
@@ -117,7 +124,8 @@ impl Log {
         }
     }
 
-    fn move_start(&self, head: &Head, before: Offset, job: &Job) -> Result<Place> {
+    /// Moves the start, durably; returns where it is then.
+    fn move_start(&self, head: &Head, before: Offset, job: &Job) -> Result<Offset> {
         let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
         let _held = locks::take(head, APPEND, self, job)?;
         let slot = self.ready_for_control(head, &mut appender, job)?;
@@ -141,7 +149,7 @@ impl Log {
             // The new segment must not be lost when the old ones are removed.
             self.sync_control(head, &appender, job)?;
         }
-        Ok(Place { offset: slot.log_end, epoch: head.epoch() })
+        Ok(head.log_start())
     }
 
     /// Under the append lock: makes the log ready for a control frame.
@@ -167,18 +175,18 @@ impl Log {
 
     /// Removes the segments that lie wholly below the log start. While somebody is at the segments, that is
     /// left to him, or to the next: the records are gone for readers, and who trims does not wait.
-    fn remove_expired(&self, head: &Head) -> Result<(u32, u64)> {
+    fn remove_expired(&self, head: &Head, start: Offset) -> Result<(u32, u64)> {
         match self.try_maintain(head) {
-            Ok(_maintaining) => self.remove_expired_locked(head),
+            Ok(_maintaining) => self.remove_expired_locked(head, start),
             Err(Error::Busy { .. }) => Ok((0, 0)),
             Err(error) => Err(error),
         }
     }
 
-    /// Under the lock of maintenance, and once the log start is durable.
-    pub(super) fn remove_expired_locked(&self, head: &Head) -> Result<(u32, u64)> {
+    /// Under the lock of maintenance: removes what lies below `start`, which is durable as the log start. The
+    /// page may know of a later one that is not.
+    pub(super) fn remove_expired_locked(&self, head: &Head, start: Offset) -> Result<(u32, u64)> {
         let bases = segment::list(&self.dir)?;
-        let start = head.log_start();
         let (mut segments, mut bytes) = (0, 0);
         for pair in bases.windows(2).take_while(|pair| pair[1] <= start) {
             if self.has_young_origins(pair[0], pair[1])? {

@@ -182,9 +182,7 @@ struct Group {
 
 impl<'a> Run<'a> {
     fn begin(log: &'a Log, head: &'a Head, how: &'a Compaction, limits: SieveLimits, job: &'a Job) -> Result<Run<'a>> {
-        if !how.dry_run {
-            Run::settle(log, head, job)?;
-        }
+        let start = if how.dry_run { log.log_start() } else { Run::settle(log, head, job)? };
         let (deleted, deletions) = if how.dry_run || log.deletions_generation() == 0 {
             (log.deleted()?, None)
         } else {
@@ -199,34 +197,38 @@ impl<'a> Run<'a> {
             log.sync_to(*place, job)?;
         }
         let reference_ms = log.reference_ms(&Memory::read(log)?);
-        let (tip, start) = (log.tip(), log.log_start());
+        let tip = log.tip();
         let sealed = log.compactable_until(&tip)?;
         Ok(Run { log, head, how, limits, job, tip, sealed, start, reference_ms, deleted, deletions })
     }
 
     /// Sees to it that all is durable that is to be compacted: no repair after a failed sync replaces it then.
-    fn settle(log: &Log, head: &Head, job: &Job) -> Result<()> {
+    /// Returns a log start that is durable.
+    fn settle(log: &Log, head: &Head, job: &Job) -> Result<Offset> {
         if !head.is_poisoned() {
             // So that little is left to be synced while appends wait.
             log.sync_to(log.end_place(), job)?;
         }
-        {
+        let start = {
             let mut appender = locks::take_mutex(&log.append, APPEND, log, job)?;
             let _held = locks::take(head, APPEND, log, job)?;
             log.ready_for_control(head, &mut appender, job)?;
             let first = super::segment::list(&log.dir)?.first().copied();
-            if log.deletions_generation() != 0 || first.is_some_and(|first| first < head.log_start()) {
+            let start = head.log_start();
+            if log.deletions_generation() != 0 || first.is_some_and(|first| first < start) {
                 // What lies below the log start goes for good: that start must not fall any more.
                 log.sync_control(head, &appender, job)?;
             }
-        }
-        log.sync_to(log.end_place(), job)
+            start
+        };
+        log.sync_to(log.end_place(), job)?;
+        Ok(start)
     }
 
     fn all(&mut self, pace: &mut Pace<'_>, done: &mut CompactedLog) -> pace::Result<()> {
         if !self.how.dry_run {
             self.remove_leftovers()?;
-            self.log.remove_expired_locked(self.head)?;
+            self.log.remove_expired_locked(self.head, self.start)?;
         }
         if self.log.is_up_to_date(self)? {
             return Ok(());
