@@ -88,7 +88,7 @@ pub struct SegmentFacts {
     pub bytes: u64,
     /// The salt of its frames.
     pub salt: u32,
-    /// CRC-32 of all of its header.
+    /// Which header it has: that one's fingerprint.
     pub header: u32,
 }
 

@@ -155,6 +155,13 @@ impl SegmentHeader {
         bytes
     }
 
+    /// What tells it from all others: its own checksum. That of all of its bytes would be the same for every header.
+    #[must_use]
+    pub fn fingerprint(&self) -> u32 {
+        let bytes = self.encode();
+        crc32fast::hash(&bytes[..CRC_AT])
+    }
+
     /// Says what the beginning of a segment file holds.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> ParsedHeader {
@@ -269,6 +276,18 @@ mod tests {
             origins: Origins { end: Offset(17), added: 18, repeated: 19 },
             compacted: Compacted { removed: 20, deleted: 21, deletions: Offset(22), end: Offset(23) },
         }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_headers_apart() {
+        let one = header();
+        let others = [
+            SegmentHeader { salt: one.salt ^ 1, ..one },
+            SegmentHeader { durable: one.durable.plus(1), ..one },
+            SegmentHeader { compacted: Compacted { removed: one.compacted.removed + 1, ..one.compacted }, ..one },
+        ];
+        assert_eq!(one.fingerprint(), header().fingerprint());
+        assert!(others.iter().all(|other| other.fingerprint() != one.fingerprint()));
     }
 
     #[test]

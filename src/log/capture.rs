@@ -113,6 +113,10 @@ impl Log {
             Err(error) if error.is_not_found() => return Ok(None),
             other => other?,
         };
+        if segment.salt != header.salt {
+            // A compaction has put another one in its place.
+            return Ok(None);
+        }
         let length = segment.file.length()?;
         let bytes = match next {
             None => slot.end_position,
@@ -122,8 +126,7 @@ impl Log {
             return Err(self.lost(link.base, "the segment was cut"));
         }
         let end = next.map_or(slot.log_end, |next| next.base);
-        let header = crc32fast::hash(&header.encode());
-        Ok(Some(SegmentFacts { base: link.base, end, bytes, salt: segment.salt, header }))
+        Ok(Some(SegmentFacts { base: link.base, end, bytes, salt: segment.salt, header: header.fingerprint() }))
     }
 
     fn lost(&self, base: Offset, what: &str) -> Error {
@@ -168,7 +171,7 @@ pub(super) fn has_header(file: &File, segment: &SegmentFacts) -> Result<Option<S
     let mut bytes = [0; HEADER_BYTES];
     let n = file.read_at(&mut bytes, 0)?;
     Ok(match SegmentHeader::parse(&bytes[..n]) {
-        ParsedHeader::Header(header) if crc32fast::hash(&bytes) == segment.header => Some(*header),
+        ParsedHeader::Header(header) if (header.salt, header.fingerprint()) == (segment.salt, segment.header) => Some(*header),
         ParsedHeader::TooNew(found) => {
             return Err(Error::VersionTooNew { path: file.path().to_owned(), found, supported: VERSION });
         }
@@ -197,4 +200,28 @@ fn in_order(mut links: Vec<Link>) -> Vec<Link> {
         }
     }
     links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{make, open_with, publish};
+    use super::*;
+    use crate::config::Compression;
+
+    #[test]
+    fn what_was_captured_is_not_taken_for_another_file_of_its_name() {
+        let places = [(), ()].map(|()| tempfile::tempdir().expect("a directory"));
+        let [one, other] = places.each_ref().map(|place| {
+            let log = open_with(&make(place.path()), 4096);
+            publish(&log, 0..500, 1, Compression::None);
+            log
+        });
+        let facts = one.capture("t", &Job::new()).expect("captured");
+        let segment = facts.segments[0];
+        assert!(one.open_captured(&facts, &segment).expect("read").is_some());
+        // As a compaction does.
+        let path = |log: &Log| log.path().join(segment.file_name());
+        std::fs::rename(path(&other), path(&one)).expect("replaced");
+        assert!(one.open_captured(&facts, &segment).expect("read").is_none());
+    }
 }
