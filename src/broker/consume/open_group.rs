@@ -58,13 +58,19 @@ impl<'s> OpenGroup<'s> {
         let lag = high.since(from);
         let mut reader = LogReader::new(from, log.epoch());
         let mut scratch = Vec::new();
-        while let Step::Frame { frame, from, until } = reader.step(log, high)? {
-            let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
-            if let Some(first) = records.flatten().next() {
-                return Ok((lag, now.0.saturating_sub(first.id.ms)));
+        loop {
+            match reader.step(log, high)? {
+                Step::Frame { frame, from, until } => {
+                    let Ok(records) = frame.records_in(&mut scratch, from, until) else { continue };
+                    if let Some(first) = records.flatten().next() {
+                        return Ok((lag, now.0.saturating_sub(first.id.ms)));
+                    }
+                }
+                // Trimmed, deleted or damaged: the next one counts.
+                Step::Gap(_) => {}
+                Step::CaughtUp => return Ok((lag, 0)),
             }
         }
-        Ok((lag, 0))
     }
 
     /// Opens a group; for reading it is looked at as it is, whatever its topic has become since.
