@@ -388,6 +388,51 @@ fn a_file_is_replaced_as_a_whole() {
     parse(&std::fs::read_to_string(&path).expect("the last one that went well is left"));
 }
 
+#[test]
+fn a_link_is_followed_and_a_device_is_written_to() {
+    let store = filled();
+    let (target, link) = (store.beside().join("target.prom"), store.beside().join("link.prom"));
+    std::fs::write(&target, "old").expect("there is room");
+    std::os::unix::fs::symlink(&target, &link).expect("there is room");
+    store.ok(&["metrics", "--output", link.to_str().expect("UTF-8")]);
+    assert!(std::fs::symlink_metadata(&link).expect("there").is_symlink());
+    parse(&std::fs::read_to_string(&target).expect("text"));
+    let ran = store.shell("drave metrics --output /dev/stdout | cat");
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    parse(ran.stdout());
+}
+
+#[test]
+fn damage_of_topics_without_series_counts_and_merged_segments_are_not_missed() {
+    let store = filled();
+    store.ok(&["topic", "create", "m", "segment-bytes=4KiB", "compact=on"]);
+    for _ in 0..8 {
+        let lines: String = (0..60).map(|n| format!("k{}:{:050}\n", n % 7, n)).collect();
+        store.ok_with(&["publish", "m", "-K", ":"], lines.as_bytes());
+    }
+    let before = segments(&store, "m").len();
+    store.ok(&["compact", "m"]);
+    assert!(segments(&store, "m").len() < before);
+    let of_all = |name: &str| value(&metrics(&store, &["--labels-max", "0"]), name, &[]);
+    assert_eq!((of_all("drave_store_damaged_segments"), of_all("drave_store_missing_segments")), (0.0, 0.0));
+    let all = segments(&store, "b");
+    // The log start lies in the middle of the one that is lost.
+    std::fs::remove_file(&all[1]).expect("it is there");
+    assert_eq!(of_all("drave_store_missing_segments"), 1.0);
+    flip(&all[2], 40);
+    assert_eq!(of_all("drave_store_damaged_segments"), 1.0);
+}
+
+#[test]
+fn what_a_group_waits_for_has_an_age_though_the_record_before_it_is_gone() {
+    let store = Store::new();
+    store.ok_with(&["publish", "t"], b"1\n2\n3\n4\n");
+    store.ok(&["group", "create", "t", "g", "--from", "start"]);
+    store.ok(&["topic", "trim", "t", "--before", "2", "--yes"]);
+    let labels = [("topic", "t"), ("group", "g")];
+    crate::rig::wait_until("it is old", || value(&metrics(&store, &[]), "drave_group_lag_seconds", &labels) > 0.0);
+}
+
 /// Words that may be names of metrics.
 fn names_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -423,5 +468,5 @@ fn the_dashboard_and_the_alerts_speak_of_what_is_printed() {
     }
     assert!(alerts.lines().all(|line| !line.contains('\t')), "YAML has no tabs");
     let renamed = [text(&["generate", "grafana", "--namespace", "logs"]), text(&["generate", "alerts", "--namespace", "logs"])];
-    assert!(renamed.iter().all(|text| names_in(text).is_empty() && text.contains("logs_topic_")));
+    assert!(renamed.iter().all(|text| names_in(text).is_empty() && text.contains("logs_group_")));
 }

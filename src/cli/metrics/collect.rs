@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use drave::engine::{Engine, GroupInfo};
-use drave::ids::{GroupName, TopicName};
+use drave::ids::{GroupName, Offset, TopicName};
+use drave::log::inspect::SegmentFacts;
 use drave::store::{Store, StrayKind, TopicFacts, is_damage, look_at_snapshots};
 
 use super::sheet::Sheet;
@@ -47,6 +48,8 @@ struct Sums {
     damaged: u64,
     damaged_groups: u64,
     poisoned: u64,
+    bad_segments: u64,
+    missing_segments: u64,
     records: u64,
     bytes: u64,
     series: Series,
@@ -86,13 +89,17 @@ pub(super) fn topics(store: &Store, labels_max: usize, sheet: &mut Sheet, contex
     for topic in topics {
         context.job.check()?;
         let shows = sums.series.admits(labels_max);
-        match store.topic_facts(&topic.name) {
-            Ok(facts) => {
+        let found = store.topic_facts(&topic.name).and_then(|facts| Ok((store.segment_facts(&topic.name)?, facts)));
+        match found {
+            Ok((segments, facts)) => {
+                let damage = damage_of(&segments, facts.log_start);
+                sums.bad_segments += damage.0;
+                sums.missing_segments += damage.1;
                 sums.poisoned += u64::from(facts.poisoned);
                 sums.records += facts.records;
                 sums.bytes += facts.bytes;
                 if shows {
-                    put_topic(store, &facts, sheet)?;
+                    put_topic(store, &facts, damage, sheet)?;
                 }
             }
             // Deleted since it was listed.
@@ -107,13 +114,16 @@ pub(super) fn topics(store: &Store, labels_max: usize, sheet: &mut Sheet, contex
     sheet.put(t::STORE_BROKEN, &[], sums.damaged as f64)?;
     sheet.put(t::GROUP_BROKEN, &[], sums.damaged_groups as f64)?;
     sheet.put(t::STORE_POISONED, &[], sums.poisoned as f64)?;
+    sheet.put(t::STORE_BAD_SEGMENTS, &[], sums.bad_segments as f64)?;
+    sheet.put(t::STORE_GAPS, &[], sums.missing_segments as f64)?;
     sheet.put(t::STORE_RECORDS, &[], sums.records as f64)?;
     sheet.put(t::STORE_BYTES, &[], sums.bytes as f64)?;
     sheet.put(t::LEFT_OUT_TOPICS, &[], sums.series.left_out as f64)?;
     sheet.put(t::LEFT_OUT_GROUPS, &[], sums.group_series.left_out as f64)
 }
 
-fn put_topic(store: &Store, facts: &TopicFacts, sheet: &mut Sheet) -> Result<()> {
+/// `damage` = segments whose header cannot be read, and those that are missing.
+fn put_topic(store: &Store, facts: &TopicFacts, (bad, missing): (u64, u64), sheet: &mut Sheet) -> Result<()> {
     let name = label_of(facts.name.as_bytes());
     let labels = &[name.as_str()];
     let seconds = |ms: u64| ms as f64 / 1000.0;
@@ -141,14 +151,21 @@ fn put_topic(store: &Store, facts: &TopicFacts, sheet: &mut Sheet) -> Result<()>
     if let Ok(Some(at)) = store.first_record_time(&facts.name) {
         sheet.put(t::TOPIC_OLDEST, labels, seconds(at.0))?;
     }
-    let segments = store.segment_facts(&facts.name)?;
-    let bad = segments.iter().filter(|segment| segment.header.is_err()).count();
-    let named = segments.iter().filter_map(|segment| segment.header.as_ref().ok()?.previous);
-    // Those below the log start were trimmed.
-    let is_missing = |base| base >= facts.log_start && !segments.iter().any(|segment| segment.base == base);
-    let missing = named.filter(|previous| is_missing(previous.base)).count();
     sheet.put(t::TOPIC_BAD_SEGMENTS, labels, bad as f64)?;
     sheet.put(t::TOPIC_GAPS, labels, missing as f64)
+}
+
+/// How many segment files have no header that can be read, and how many are named and not there.
+fn damage_of(segments: &[SegmentFacts], log_start: Offset) -> (u64, u64) {
+    let bad = segments.iter().filter(|segment| segment.header.is_err()).count();
+    let headers = || segments.iter().filter_map(|segment| segment.header.as_ref().ok());
+    // What ends at or below the log start was trimmed.
+    let named = headers().filter(|header| header.base > log_start).filter_map(|header| header.previous);
+    let is_there = |base| {
+        let is_merged = headers().any(|header| header.base < base && base < header.compacted.end);
+        is_merged || segments.iter().any(|segment| segment.base == base)
+    };
+    (bad as u64, named.filter(|previous| !is_there(previous.base)).count() as u64)
 }
 
 /// `may_show` = how many groups may have series of their own, and whether one of this topic may.

@@ -112,8 +112,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result {
 }
 
 /// Writes a file such that who reads it finds the old one or the new one, whole. Not synced: after a power cut the next
-/// run makes it anew.
+/// run makes it anew. A link is followed, and what is no file, a pipe or a device, is written to.
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if path.metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        return std::fs::write(path, bytes);
+    }
     let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
     let mut beside = std::ffi::OsString::from(".");
     beside.push(name);

@@ -42,6 +42,8 @@ metrics! {
     STORE_TOPICS: Gauge "store_topics" [] "Topics";
     STORE_BROKEN: Gauge "store_damaged_topics" [] "Topics that do not open, or whose name is lost";
     STORE_POISONED: Gauge "store_poisoned_topics" [] "Topics in which a sync failed, which the next publish repairs";
+    STORE_BAD_SEGMENTS: Gauge "store_damaged_segments" [] "Segment files of all topics whose header cannot be read; verify finds damage within the others";
+    STORE_GAPS: Gauge "store_missing_segments" [] "Segment files of all topics that their successor names and that are not there";
     STORE_RECORDS: Gauge "store_records" [] "Records of all topics";
     STORE_BYTES: Gauge "store_topic_bytes" [] "Bytes of the files of all topics, without those of their groups";
     STORE_CURSORS: Gauge "store_cursors" [] "Places that tail --as keeps";
