@@ -1,15 +1,15 @@
 //! Topics that are to be deleted at a certain time: `expire-at` among their settings. A topic whose time
 //! has come is missing for every command, though its files go a moment later.
 //!
-//! The times of all topics are read when the server starts; what other processes set is noticed when the
-//! server has the topic in hand. A change is in force at once and written by another thread: one write
+//! The times of all topics are read when the server starts, and each minute again; what other processes set
+//! is noticed then, or when the server has the topic in hand. A change is in force at once and written by another thread: one write
 //! for all changes of a topic that came meanwhile.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -24,7 +24,7 @@ use crate::ids::{TimestampMs, TopicName};
 use crate::job::Job;
 use crate::store::{Store, Topic};
 
-/// The clock is looked at this often at least: it may be set.
+/// The clock, which may be set, and what other processes have set are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// When topics are to be deleted.
@@ -34,6 +34,8 @@ pub(super) struct Expiry {
     /// The same, by time.
     order: RefCell<BTreeSet<(TimestampMs, Box<[u8]>)>>,
     changed: Notify,
+    /// How often a client has set a time.
+    sets: Cell<u64>,
     unwritten: RefCell<Vec<Change>>,
     /// The topics whose settings are being written now.
     writing: RefCell<Vec<Arc<Topic>>>,
@@ -121,6 +123,7 @@ impl Expiry {
     /// Sets the time, or takes it away; the ticket tells when that is durable.
     pub(super) fn set(&self, entry: &Entry, at: Option<TimestampMs>) -> Rc<Ticket> {
         entry.touch();
+        self.sets.set(self.sets.get() + 1);
         self.note(entry.name.as_bytes(), at);
         let ticket = Ticket::new();
         let change = Change { topic: Arc::clone(&entry.topic), at, ticket: Rc::clone(&ticket) };
@@ -137,7 +140,12 @@ impl Expiry {
 
 /// The task that deletes what is due.
 pub(super) async fn run(server: Rc<Server>) {
+    let mut looked = Instant::now();
     loop {
+        if looked.elapsed() >= LOOK_EVERY {
+            look(&server).await;
+            looked = Instant::now();
+        }
         let now = server.now();
         let next = server.expiry.order.borrow().first().map(|(at, _)| *at);
         match next {
@@ -162,6 +170,21 @@ pub(super) async fn run(server: Rc<Server>) {
                 }
             }
         }
+    }
+}
+
+/// Takes what other processes have set. What a client sets meanwhile is not undone by what was read before: it is
+/// looked at next time.
+async fn look(server: &Server) {
+    let (store, sets) = (server.store, server.expiry.sets.get());
+    let read = tokio::task::spawn_blocking(move || store.all_overrides()).await;
+    let is_idle = server.expiry.is_idle() && server.expiry.sets.get() == sets;
+    match read {
+        Ok(Ok(all)) if is_idle => all
+            .into_iter()
+            .for_each(|(name, overrides)| server.expiry.note(name.as_bytes(), overrides.over(server.store.defaults()).expire_at)),
+        Ok(Err(error)) => tracing::warn!(%error, "cannot look which topics are to be deleted"),
+        _ => {}
     }
 }
 
