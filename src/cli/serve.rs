@@ -2,10 +2,9 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Args as ClapArgs, ValueEnum};
 use drave::server::{Address, Limits, ServeOptions, SlowSubscriber, Stopper, serve};
 use drave::store::{Keep, SnapshotOptions};
@@ -107,6 +106,13 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+impl Args {
+    /// The files and directories that are named, and which option does it; those that are written to.
+    pub(super) fn paths(&self) -> [(&'static str, Option<&Path>, bool); 2] {
+        [("--password-file", self.password_file.as_deref(), false), ("--snapshot-to", self.snapshot_to.as_deref(), true)]
+    }
+}
+
 fn size(text: &str) -> Result<usize, String> {
     let bytes = drave::units::parse_size(text)?;
     usize::try_from(bytes).ok().filter(|bytes| *bytes > 0).ok_or_else(|| "must be at least 1 byte".to_owned())
@@ -165,9 +171,10 @@ fn ready(addresses: &[Address], context: &Context) {
 fn addresses(texts: &[String], has_password: bool) -> Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     for text in texts {
-        let found = text.to_socket_addrs();
-        let found: Vec<SocketAddr> =
-            found.with_context(|| format!("'{text}' is no address to listen on, as 127.0.0.1:7379"))?.collect();
+        let found = text.to_socket_addrs().map_err(|error| {
+            Failure::new(Exit::Usage, format!("'{text}' is no address to listen on, as 127.0.0.1:7379: {error}"))
+        });
+        let found: Vec<SocketAddr> = found?.collect();
         let is_open = found.iter().any(|address| !address.ip().is_loopback());
         if is_open && !has_password {
             let sentence = format!("{text} can be reached from other machines: give --password-file, or listen on 127.0.0.1");

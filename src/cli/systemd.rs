@@ -4,9 +4,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::Parser;
 
-use super::Result;
 use super::exit::{Exit, Failure};
+use super::{Result, serve};
 
 /// Where systemd keeps what services keep.
 const STATE: &str = "/var/lib";
@@ -36,8 +37,37 @@ SystemCallErrorNumber=EPERM
 UMask=0077
 ";
 
+/// What stands behind `serve`.
+#[derive(Debug, Parser)]
+#[command(name = "drave serve", disable_help_flag = true)]
+struct Serve {
+    #[command(flatten)]
+    args: serve::Args,
+}
+
+/// The directories that the words of a `serve` have it write to. They are refused if serve would refuse them, or if
+/// a path in them depends on where somebody stands.
+fn written_to(words: &[String]) -> Result<Vec<PathBuf>> {
+    let refused = |why: String| Failure::new(Exit::Usage, format!("serve would not start with these words: {why}"));
+    let serve = Serve::try_parse_from(std::iter::once("serve").chain(words.iter().map(String::as_str)));
+    let serve = serve.map_err(|error| {
+        let text = error.render().to_string();
+        refused(text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
+    })?;
+    let mut directories = Vec::new();
+    for (option, path, is_written_to) in serve.args.paths() {
+        let Some(path) = path else { continue };
+        if path.is_relative() {
+            return Err(refused(format!("in a unit {option} takes an absolute path, not {}", path.display())).into());
+        }
+        directories.extend(is_written_to.then(|| path.to_owned()));
+    }
+    Ok(directories)
+}
+
 /// The unit's text. Without a store it gets one of its own.
 pub(super) fn unit(store: Option<PathBuf>, words: &[String]) -> Result<String> {
+    let mut written_to = written_to(words)?;
     let binary = std::env::current_exe().context("cannot tell where this binary is")?;
     let store = match store {
         Some(store) => std::path::absolute(&store).with_context(|| format!("cannot tell where {} is", store.display()))?,
@@ -62,26 +92,31 @@ LimitNOFILE=524288
 WantedBy=multi-user.target
 ",
         command.join(" "),
-        who_and_where(&store)?
+        who_and_where(&store, &mut written_to)?
     ))
 }
 
-/// Whose process it is, and what it may write.
-fn who_and_where(store: &Path) -> Result<String> {
+/// Whose process it is, and what it may write: the store, and `others`.
+fn who_and_where(store: &Path, others: &mut Vec<PathBuf>) -> Result<String> {
     // Not there yet, or put there by systemd, which leads on to where only root may look.
     if let Ok(name) = store.strip_prefix(STATE)
         && !name.as_os_str().is_empty()
         && (!store.exists() || store.is_symlink())
     {
         let name = directive(text_of(name)?);
-        return Ok(format!("DynamicUser=yes\nStateDirectory={name}\nStateDirectoryMode=0700\n"));
+        return Ok(format!("DynamicUser=yes\nStateDirectory={name}\nStateDirectoryMode=0700\n{}", may_write(others)?));
     }
     // The owner of what is there, be it only the directory in which the store is to be.
     let owner = store.ancestors().find_map(|path| std::fs::metadata(path).ok());
     let owner = owner.with_context(|| format!("cannot tell whose {} is", store.display()))?;
     let tmp = if store.starts_with("/tmp") || store.starts_with("/var/tmp") { "" } else { "PrivateTmp=yes\n" };
-    let path = directive(text_of(store)?);
-    Ok(format!("User={}\nGroup={}\nReadWritePaths={path}\n{tmp}", owner.uid(), owner.gid()))
+    others.insert(0, store.to_owned());
+    Ok(format!("User={}\nGroup={}\n{}{tmp}", owner.uid(), owner.gid(), may_write(others)?))
+}
+
+fn may_write(paths: &[PathBuf]) -> Result<String> {
+    let line = |path: &PathBuf| Ok(format!("ReadWritePaths={}\n", directive(text_of(path)?)));
+    paths.iter().map(line).collect()
 }
 
 fn text_of(path: &Path) -> Result<&str> {

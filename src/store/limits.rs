@@ -99,12 +99,12 @@ impl Store {
     /// The limits that are not a topic's.
     ///
     /// # Errors
-    /// [`Error::StoreUnusable`] when `limits.toml` cannot be read.
+    /// [`Error::Damaged`] when `limits.toml` cannot be read.
     pub fn limit_rules(&self) -> Result<LimitRules> {
         let Some(bytes) = self.root().read(LIMITS_FILE, BYTES_MAX)? else { return Ok(LimitRules::default()) };
         let path = self.root().path().join("limits.toml");
         let text = String::from_utf8(bytes).map_err(|_| "is not text".to_owned());
-        text.and_then(|text| LimitRules::parse(&text)).map_err(|why| Error::StoreUnusable { path, why })
+        text.and_then(|text| LimitRules::parse(&text)).map_err(|what| Error::Damaged { path, position: 0, what })
     }
 
     /// The same for who publishes or reads: a file that cannot be read hinders nobody, and is said.

@@ -353,6 +353,18 @@ fn whoever_has_a_receipt_settles_the_record() {
 }
 
 #[test]
+fn receipts_are_settled_though_the_group_is_made_at_the_other_end_of_the_pipe() {
+    let store = Store::new();
+    store.ok_with(&["publish", "jobs"], b"1\n2\n3\n");
+    let ran = store.shell("drave consume jobs -g new --manual -n 2 | drave group ack jobs new");
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    let info = String::from_utf8(store.ok(&["inspect", "groups", "jobs", "--json"])).expect("text");
+    assert!(info.contains("\"committed\":2"), "{info}");
+    let none = store.shell("drave group ack jobs missing < /dev/null");
+    assert_eq!(none.code(), 3, "{}", none.stderr());
+}
+
+#[test]
 fn a_manual_lease_is_not_renewed_by_who_printed_the_record() {
     let store = jobs(1);
     let words = ["consume", "jobs", "-g", "g", "--manual", "--lease", "100ms", "--backoff", "1ms..1ms", "--json"];

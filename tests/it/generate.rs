@@ -46,6 +46,19 @@ fn the_completions_are_those_of_this_binary() {
 }
 
 #[test]
+fn a_unit_lets_serve_write_where_its_words_say_and_words_that_it_would_refuse_are_refused() {
+    let store = Store::new();
+    let with = |words: &[&str]| store.run(&[&["generate", "systemd", "--"], words].concat());
+    let unit = with(&["--snapshot-every", "1h", "--snapshot-to", "/backup/of drave"]);
+    assert!(unit.stdout().contains("\nReadWritePaths=\"/backup/of drave\"\n"), "{}", unit.stdout());
+    for words in [&["--bogus"][..], &["--snapshot-every", "1h"], &["--password-file", "pw"]] {
+        let ran = with(words);
+        assert_eq!(ran.code(), 2, "{words:?}: {}", ran.stderr());
+        assert!(ran.stderr().contains("serve would not start with these words: "), "{}", ran.stderr());
+    }
+}
+
+#[test]
 fn a_unit_for_systemd_runs_this_binary_on_this_store_and_lets_it_do_nothing_else() {
     let store = Store::new();
     let unit = |words: &[&str]| String::from_utf8(store.ok(&[&["generate", "systemd"], words].concat())).expect("text");

@@ -193,6 +193,28 @@ fn a_file_of_limits_that_is_damaged_or_gone_is_made_anew_and_said_once() {
 }
 
 #[test]
+fn rules_that_cannot_be_read_are_damage_and_hinder_nobody() {
+    let store = Store::new();
+    store.ok(&["topic", "create", "t"]);
+    store.ok(&["limit", "set", "global", "1/h"]);
+    store.ok(&["publish", "t", "x"]);
+    assert_eq!(store.run(&["publish", "t", "x"]).code(), 9);
+    std::fs::write(store.path().join("limits.toml"), "[global").expect("there is room");
+    let published = store.run(&["publish", "t", "x"]);
+    assert_eq!(published.code(), 0);
+    assert!(published.stderr().contains("limits.toml"), "{}", published.stderr());
+    for words in [&["verify"][..], &["limit", "list"], &["limit", "set", "global", "5/s"], &["inspect", "limits"]] {
+        let ran = store.run(words);
+        let told = [ran.stdout(), ran.stderr()].concat();
+        assert!(ran.code() == 7 && told.contains("limits.toml"), "{words:?}: {} {told}", ran.code());
+    }
+    std::fs::remove_file(store.path().join("limits.toml")).expect("it is there");
+    store.ok(&["verify"]);
+    std::fs::write(store.path().join("limits"), [1; 70_000]).expect("there is room");
+    assert_eq!(store.run(&["verify"]).code(), 7);
+}
+
+#[test]
 fn words_that_are_no_limit_are_refused() {
     let store = Store::new();
     store.ok(&["topic", "create", "t"]);

@@ -101,6 +101,11 @@ fn settle(
     mut each: impl FnMut(&mut dyn Settler, &[Receipt]) -> drave::Result<(Vec<Receipt>, u64)>,
 ) -> Result<()> {
     let Of { topic, group } = of;
+    let mut stdin = BufReader::new(std::io::stdin().lock());
+    if receipts.is_empty() {
+        // The consumer at the other end of a pipe may be making the group.
+        stdin.fill_buf().map_err(unreadable)?;
+    }
     let engine = context.open(false)?;
     let mut settler = engine.settler(topic, group, &context.job).in_topic(topic)?;
     let tag = settler.tag();
@@ -120,7 +125,7 @@ fn settle(
         }
     };
     if receipts.is_empty() {
-        read_batches(std::io::stdin().lock(), &mut use_all)?
+        read_batches(stdin, &mut use_all)?
     } else {
         use_all(receipts)?
     }
@@ -135,15 +140,18 @@ fn settle(
     Err(Failure::new(Exit::Conflict, sentence).into())
 }
 
+fn unreadable(error: std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot read stdin: {error}"))
+}
+
 /// Hands on the receipts that can be read without waiting, again and again. Those before a line that
 /// is none are handed on.
-fn read_batches(input: impl Read, use_all: &mut dyn FnMut(&[GroupReceipt]) -> Result<()>) -> Result<()> {
-    let mut input = BufReader::new(input);
+fn read_batches(mut input: BufReader<impl Read>, use_all: &mut dyn FnMut(&[GroupReceipt]) -> Result<()>) -> Result<()> {
     let (mut batch, mut line, mut number) = (Vec::new(), Vec::new(), 0u64);
     loop {
         line.clear();
         let read = (&mut input).take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
-        let read = read.map_err(|error| Failure::new(Exit::Failed, format!("cannot read stdin: {error}")))?;
+        let read = read.map_err(unreadable)?;
         number += 1;
         let word = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
         let mut wrong = None;
@@ -175,7 +183,7 @@ mod tests {
     fn receipts_are_read_up_to_the_first_line_that_is_none() {
         let mut all = Vec::new();
         let text = b"1-2-00000003\n\n  \n4-5-00000006\tvalue\nd7-8-00000009 x\nhuh\n1-1-00000001\n";
-        let read = read_batches(&text[..], &mut |batch| {
+        let read = read_batches(BufReader::new(&text[..]), &mut |batch| {
             all.extend_from_slice(batch);
             Ok(())
         });

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use drave::Error;
+use drave::config::LimitOf;
 use drave::ids::{GroupName, TopicName};
 use drave::log::{Finding, Severity, Verified};
 use drave::store::{Store, StrayKind};
@@ -61,6 +62,11 @@ impl Report {
     /// Looks at what lies beside the topics.
     pub(super) fn surroundings(&mut self, store: &Store) -> Result<()> {
         if let Err(error) = store.check_file() {
+            self.beyond_repair = true;
+            self.error(None, &error)?;
+        }
+        // They go on without what cannot be read, so it is told here.
+        for error in [store.limit_rules().err(), store.limits().look(&LimitOf::Global).err()].into_iter().flatten() {
             self.beyond_repair = true;
             self.error(None, &error)?;
         }
