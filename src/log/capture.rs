@@ -17,6 +17,10 @@ use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Place};
 use crate::job::Job;
 
+/// So long an active segment is worth being sealed, or a quarter of the most that it may have. Shorter ones are copied:
+/// segments are not to grow many.
+const SEALED_FROM: u64 = 1 << 20;
+
 /// A segment that is to be copied.
 #[derive(Debug)]
 pub struct Copied {
@@ -59,9 +63,9 @@ impl Log {
     fn capture_once(&self, path: &str, job: &Job) -> Result<Option<LogFacts>> {
         // The bulk first, so that the second one has little left: what is captured is to be durable, or
         // a power cut could put other frames in its place, and a later copy would take them for these.
-        let (slot, epoch) = self.settled(job)?;
+        let (slot, epoch) = self.settled(job, true)?;
         self.sync_to(Place { offset: slot.log_end, epoch }, job)?;
-        let (slot, epoch) = self.settled(job)?;
+        let (slot, epoch) = self.settled(job, false)?;
         self.sync_to(Place { offset: slot.log_end, epoch }, job)?;
         let tip = Tip { end: slot.log_end, active: Some((slot.active_base, slot.end_position)) };
         let links = in_order(sweep::chain(self, &tip)?);
@@ -92,12 +96,18 @@ impl Log {
         }))
     }
 
-    /// The state of the log once what others left undone is done. This is all that an append waits for.
-    fn settled(&self, job: &Job) -> Result<(Slot, Epoch)> {
+    /// The state of the log once what others left undone is done. This is all that an append waits for. An active
+    /// segment that is long is sealed if `seals`: it is shared then, where each copy would have all of it anew.
+    fn settled(&self, job: &Job, seals: bool) -> Result<(Slot, Epoch)> {
         let mut appender = locks::take_mutex(&self.append, APPEND, self, job)?;
         let head = self.head()?;
         let _held = locks::take(head, APPEND, self, job)?;
-        Ok((self.ready_for_control(head, &mut appender, job)?, head.epoch()))
+        let mut slot = self.ready_for_control(head, &mut appender, job)?;
+        let sealed_from = SEALED_FROM.min(self.options().segment_bytes / 4);
+        if seals && slot.end_position >= sealed_from && slot.log_end > slot.active_base {
+            self.roll(head, &mut appender, &mut slot)?;
+        }
+        Ok((slot, head.epoch()))
     }
 
     /// `None` when it was trimmed since it was listed.
@@ -140,8 +150,8 @@ impl Log {
             Err(error) if error.is_not_found() => return Ok(None),
             other => other?,
         };
-        // The next segment is durable, so no recovery ever goes back to this one.
-        let is_sealed = segment.end < facts.end;
+        // If a power cut takes the next one, a recovery finds that this one has a second name, and begins another.
+        let is_sealed = segment.end < facts.end || self.head()?.active_base() >= segment.end;
         Ok(has_header(&file, segment)?.map(|_| Copied { file, is_sealed }))
     }
 
