@@ -234,4 +234,29 @@ mod tests {
         std::fs::rename(path(&other), path(&one)).expect("replaced");
         assert!(one.open_captured(&facts, &segment).expect("read").is_none());
     }
+
+    #[test]
+    fn what_is_shared_is_written_to_no_more() {
+        let place = tempfile::tempdir().expect("a directory");
+        let above = make(place.path());
+        let log = open_with(&above, 4096);
+        publish(&log, 0..50, 1, Compression::None);
+        let facts = log.capture("t", &Job::new()).expect("captured");
+        let segment = *facts.segments.last().expect("one");
+        assert!(log.open_captured(&facts, &segment).expect("read").expect("there").is_sealed, "it was long enough");
+        let copy = place.path().join("copy");
+        std::fs::hard_link(log.path().join(segment.file_name()), &copy).expect("linked");
+        let bytes = std::fs::read(&copy).expect("read");
+        let next = super::super::segment::list(log.dir()).expect("listed").pop().expect("one");
+        assert_eq!(next, segment.end);
+        // A power cut takes the next one, whose name was not durable, and the page.
+        for lost in [file_name(next), "head".to_owned()] {
+            std::fs::remove_file(log.path().join(lost)).expect("removed");
+        }
+        drop(log);
+        let log = open_with(&above, 4096);
+        publish(&log, 50..60, 1, Compression::None);
+        assert_eq!(log.log_end(), Offset(60));
+        assert_eq!(std::fs::read(&copy).expect("read"), bytes);
+    }
 }
