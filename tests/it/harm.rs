@@ -376,6 +376,49 @@ fn a_file_of_zeros_with_a_segments_name_is_reported() {
     wait_until("it reads all the same", || read(&store, "t").records.len() == 5);
 }
 
+/// Whatever an old copy says that somebody was at, when it is put back: a repair, or a finished roll, by what it
+/// knows would remove what came since.
+#[test]
+fn an_old_copy_of_the_page_that_says_that_work_was_under_way() {
+    const FLAGS: usize = 112;
+    const SYNCING: usize = 200;
+    const WRITING: usize = 264;
+    for level in LEVELS {
+        for (nth, said) in
+            [&[][..], &[SYNCING], &[WRITING], &[FLAGS], &[SYNCING, WRITING], &[FLAGS, WRITING]].into_iter().enumerate()
+        {
+            for between in [1, 40, 200] {
+                let store = topic(level, 0);
+                store.ok_with(&["publish", "t"], b"1\n2\n3\n");
+                let head = file(&store, "t", "head");
+                let mut copy = fs::read(&head).expect("a page");
+                said.iter().for_each(|at| copy[*at] = 1);
+                let mut publisher = Publisher::start(&store);
+                publisher.publish("before").expect("nothing is wrong yet");
+                for _ in 0..between / 20 + 1 {
+                    let lines: String = (0..between.min(20)).map(|n| format!("{n:0100}\n")).collect();
+                    store.ok_with(&["publish", "t"], lines.as_bytes());
+                }
+                let stored = read(&store, "t").whole();
+                let in_place = OpenOptions::new().write(true).open(&head).expect("a page");
+                in_place.write_all_at(&copy, 0).expect("there is room");
+                // Who has it open, and who comes new.
+                if nth % 2 == 0 {
+                    publisher.publish("open").expect("it goes on");
+                }
+                store.ok(&["publish", "t", "new"]);
+                publisher.publish("last").expect("it goes on");
+                assert_eq!(publisher.end().0, 0);
+                let found = read(&store, "t").whole();
+                let case = format!("{level}, {said:?}, {between}");
+                assert!(stored.records.iter().all(|(offset, record)| found.records.get(offset) == Some(record)), "{case}");
+                assert_eq!(found.records.len(), stored.records.len() + 2 + (nth + 1) % 2, "{case}");
+                verify_clean(&store, "t");
+            }
+        }
+    }
+}
+
 #[test]
 fn nothing_that_was_acknowledged_is_lost_while_the_page_is_destroyed_again_and_again() {
     const LINES: u64 = 1500;
