@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::rig::wait_until;
 use crate::serve::rig::Server;
 use crate::support::Store;
 
@@ -212,6 +213,28 @@ fn rules_that_cannot_be_read_are_damage_and_hinder_nobody() {
     store.ok(&["verify"]);
     std::fs::write(store.path().join("limits"), [1; 70_000]).expect("there is room");
     assert_eq!(store.run(&["verify"]).code(), 7);
+}
+
+#[test]
+fn an_adaptive_limit_gives_way_to_a_group_that_is_behind_and_comes_back() {
+    let store = Store::new();
+    store.ok(&["topic", "create", "t"]);
+    store.ok(&["group", "create", "t", "g"]);
+    store.ok(&["limit", "set", "topic:t", "1000/s", "--adaptive", "lag:5"]);
+    store.ok_with(&["publish", "t"], b"1\n2\n3\n4\n5\n6\n7\n8\n9\n");
+    let factor = || {
+        store.ok(&["publish", "t", "x"]);
+        let told = String::from_utf8(store.ok(&["inspect", "limits", "--json"])).expect("text");
+        let row: serde_json::Value = serde_json::from_str(told.lines().next().expect("a row")).expect("an object");
+        row["factor_percent"].as_f64().expect("a number")
+    };
+    assert_eq!(factor(), 100.0);
+    wait_until("it goes slower", || factor() < 100.0);
+    let low = factor();
+    wait_until("it goes faster again", || {
+        store.ok(&["consume", "t", "-g", "g", "--drain"]);
+        factor() > low
+    });
 }
 
 #[test]
