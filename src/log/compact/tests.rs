@@ -15,6 +15,8 @@ use crate::ids::{Epoch, Incarnation, RecordId};
 use crate::log::testing::make;
 use crate::log::{GapReason, HEAD, LogOptions, LogReader, Mode, Opening, Severity, Step, segment, verify};
 
+mod dead;
+
 const NOW: u64 = 1_700_000_000_000;
 
 fn how() -> Compaction {

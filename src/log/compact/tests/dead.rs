@@ -1,0 +1,68 @@
+//! After a compaction that died between the rename and the removal of what the new segment covers.
+
+use std::path::Path;
+
+use super::*;
+use crate::log::Retention;
+
+/// A log with a compacted segment beside those that it covers, and what `compact` alone would have left.
+fn log_with_leftovers(place: &Path) -> (Log, Vec<Offset>, Vec<Offset>) {
+    let (clock, _) = clock();
+    let log = open_at(&make(place), &clock, 4096);
+    // Most of what is sealed stays.
+    (0..900).for_each(|number| write(&log, &[keyed(number % 3 + 3 * (number / 6), number)], Compression::None));
+    let dir = place.join("t");
+    let all = segment::list(log.dir()).expect("listed");
+    let old: Vec<Vec<u8>> = all.iter().map(|base| std::fs::read(dir.join(file_name(*base))).expect("read")).collect();
+    log.compact(&how(), &Job::new()).expect("compacted");
+    let left = segment::list(log.dir()).expect("listed");
+    for (base, bytes) in all.iter().zip(&old).filter(|(base, _)| !left.contains(base)) {
+        std::fs::write(dir.join(file_name(*base)), bytes).expect("written");
+    }
+    Memory::default().write(&log).expect("forgotten");
+    (log, left, all)
+}
+
+#[test]
+fn retention_counts_nothing_twice() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (log, left, all) = log_with_leftovers(place.path());
+    assert!(left.len() > 3 && all.len() > left.len() + 3, "{left:?} of {all:?}");
+    let found = read(&log);
+    let bytes = |base: &Offset| std::fs::metadata(place.path().join("t").join(file_name(*base))).expect("there").len();
+    let in_force: u64 = left.iter().map(bytes).sum();
+    let expired = |retention: Retention| log.expired(&retention, || Ok(None)).expect("looked");
+    let max_bytes = |max| Retention { max_bytes: Some(max), ..Retention::default() };
+    assert_eq!(expired(max_bytes(in_force)).records, 0);
+    let max_records = Retention { max_records: Some(found.len() as u64), ..Retention::default() };
+    assert_eq!(expired(max_records).records, 0);
+    // Of what is in force, all but the first.
+    let some = expired(max_bytes(in_force - bytes(&left[0])));
+    assert_eq!((some.until, some.segments, some.bytes), (left[1], 1, bytes(&left[0])));
+    assert_eq!(some.records, found.range(..left[1].0).count() as u64);
+}
+
+#[test]
+fn a_trim_into_what_is_covered_removes_nothing_that_is_kept() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (log, left, all) = log_with_leftovers(place.path());
+    let before = read(&log);
+    let (first, second) = (left[0], left[1]);
+    let inside = *all.iter().rfind(|base| **base < second).expect("covered");
+    assert!(inside > first);
+    let trimmed = log.trim(inside, &Job::new()).expect("trimmed");
+    assert_eq!(trimmed.segments, 0, "the one that covers it is needed");
+    assert!(!log.has_leftovers().expect("looked"));
+    let kept: BTreeMap<_, _> = before.clone().into_iter().filter(|(offset, _)| *offset >= inside.0).collect();
+    assert!(kept.range(..second.0).count() > 0);
+    // What it covers may be read too, as it was before.
+    let found = read(&log);
+    assert!(kept.iter().all(|(offset, record)| found.get(offset) == Some(record)));
+    // Up to where it ends it goes, with those that it covers.
+    log.trim(second, &Job::new()).expect("trimmed");
+    assert_eq!(segment::list(log.dir()).expect("listed")[0], second);
+    assert_eq!(read(&log), before.into_iter().filter(|(offset, _)| *offset >= second.0).collect());
+    log.compact(&how(), &Job::new()).expect("compacted");
+    agrees(&log, &read(&log));
+    assert_eq!(segment::list(log.dir()).expect("listed"), left[1..], "the next run removes what was left");
+}
