@@ -23,6 +23,7 @@ mod spill;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,7 +174,7 @@ struct Run<'a> {
 /// Segments that become one.
 #[derive(Debug)]
 struct Group {
-    members: std::ops::Range<usize>,
+    members: Range<usize>,
     /// About how many bytes will be left.
     bytes: u64,
     /// Records that go.
@@ -312,7 +313,11 @@ impl<'a> Run<'a> {
         done: &mut CompactedLog,
     ) -> pace::Result<()> {
         let mut gone = OffsetSet::default();
+        for member in members.iter().filter(|member| member.found.is_whole) {
+            member.found.absent.iter().for_each(|offset| _ = gone.insert(*offset));
+        }
         let mut written: Option<(Offset, Previous)> = None;
+        let mut replaced = Vec::new();
         if !groups.is_empty() {
             // Before the first: it tells a recovery that records have to be counted.
             Memory { compacted_until: Offset::ZERO, ..Memory::read(self.log)? }.write_durably(self.log)?;
@@ -335,13 +340,23 @@ impl<'a> Run<'a> {
             done.add(own, pack.new.position, removed);
             let previous = Previous { base: own[0].base, end_position: pack.new.position, salt: pack.new.salt };
             written = Some((pack.end, previous));
+            replaced.push(own[0].base..pack.end);
         }
-        if let Some((_, place)) = &self.deletions
-            && gone.count() > 0
-        {
-            self.log.purge_deletions(self.head, &gone, place.offset, self.job)?;
+        Ok(self.purge(gone, &replaced)?)
+    }
+
+    /// Leaves out of what is deleted what has no record any more.
+    fn purge(&self, mut gone: OffsetSet, replaced: &[Range<Offset>]) -> Result<()> {
+        // What was deleted since this run began may have been taken as superseded.
+        let now = self.log.deleted()?;
+        for range in replaced {
+            self.put_absent(range, &now, &mut gone)?;
         }
-        Ok(())
+        if gone.count() == 0 {
+            return Ok(());
+        }
+        let purged = self.deletions.as_ref().map_or(Offset::ZERO, |(_, place)| place.offset);
+        self.log.purge_deletions(self.head, &gone, purged, self.job)
     }
 
     /// Writes what is kept of some segments; says how many records are not. `None` = they do not read any more.
