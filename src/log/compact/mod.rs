@@ -121,7 +121,7 @@ impl Log {
     fn is_up_to_date(&self, run: &Run<'_>) -> Result<bool> {
         let memory = Memory::read(self)?;
         let sealed = run.sealed;
-        if memory.null_due_ms <= run.reference_ms {
+        if run.null_due_ms(memory.oldest_null_ms) <= run.reference_ms {
             return Ok(false);
         }
         if run.how.only_if_dirty {
@@ -252,8 +252,8 @@ impl<'a> Run<'a> {
         }
         self.remove_covered(&members, covered)?;
         self.replace(&members, &groups, &mut superseded, pace, done)?;
-        let nulls = members.iter().filter_map(|member| member.found.null_due_ms).min();
-        let memory = Memory { compacted_until: end, null_due_ms: nulls.unwrap_or(u64::MAX), ..Memory::read(self.log)? };
+        let nulls = members.iter().filter_map(|member| member.found.oldest_null_ms).min();
+        let memory = Memory { compacted_until: end, oldest_null_ms: nulls.unwrap_or(u64::MAX), ..Memory::read(self.log)? };
         Ok(memory.write(self.log)?)
     }
 

@@ -40,8 +40,8 @@ pub(super) struct Scanned {
     pub(super) absent: Vec<Offset>,
     /// Nulls that are due, superseded or not.
     pub(super) nulls_due: u64,
-    /// When the next one is due.
-    pub(super) null_due_ms: Option<u64>,
+    /// Of when the oldest one is that is not.
+    pub(super) oldest_null_ms: Option<u64>,
 }
 
 /// Segments that another one covers, with its index.
@@ -176,11 +176,11 @@ impl Run<'_> {
                 let Some(key) = record.key() else { continue };
                 sieve.add(key, offset)?;
                 if record.null {
-                    let due_ms = self.null_due_ms(record.id.ms);
-                    if due_ms <= self.reference_ms {
+                    let ms = record.id.ms;
+                    if self.null_due_ms(ms) <= self.reference_ms {
                         found.nulls_due += 1;
                     } else {
-                        found.null_due_ms = Some(found.null_due_ms.map_or(due_ms, |before| before.min(due_ms)));
+                        found.oldest_null_ms = Some(found.oldest_null_ms.map_or(ms, |before| before.min(ms)));
                     }
                 }
             }

@@ -187,6 +187,22 @@ fn a_null_goes_when_it_is_old_and_takes_the_key_with_it() {
 }
 
 #[test]
+fn a_null_goes_as_soon_as_a_lowered_age_says() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (clock, hand) = clock();
+    let log = open_at(&make(place.path()), &clock, 4096);
+    write(&log, &[(Some("key 1".to_owned()), None)], Compression::None);
+    hand.fetch_add(600_000, Ordering::Relaxed);
+    (0..60).for_each(|number| write(&log, &[(None, Some(format!("{number} {}", "x".repeat(100))))], Compression::None));
+    assert_eq!(compact(&log, &how()).expect("compacted").records, 0);
+    let only_if_dirty = true;
+    assert_eq!(compact(&log, &Compaction { only_if_dirty, ..how() }).expect("looked").records, 0);
+    let tombstone_age = Duration::from_secs(300);
+    assert_eq!(compact(&log, &Compaction { tombstone_age, only_if_dirty, ..how() }).expect("compacted").records, 1);
+    assert!(!read(&log).contains_key(&0));
+}
+
+#[test]
 fn deleted_records_go_and_are_forgotten() {
     let place = tempfile::tempdir().expect("a directory");
     let above = make(place.path());
