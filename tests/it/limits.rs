@@ -101,6 +101,26 @@ fn a_change_holds_at_once_for_who_waits_already() {
 }
 
 #[test]
+fn what_is_refused_for_another_reason_takes_nothing() {
+    let store = Store::new();
+    store.ok(&["topic", "create", "t", "rate=1/h", "burst=3"]);
+    for _ in 0..4 {
+        assert_eq!(store.run(&["publish", "t", "a", "b", "--expect-offset", "7"]).code(), 12);
+    }
+    store.ok(&["publish", "t", "a", "b"]);
+    assert_eq!(counted(&store, "topic:t", "records")["allowed"], 2);
+    let server = Server::start(&store, &[]);
+    store.ok(&["topic", "create", "s", "rate=1/h", "burst=2"]);
+    let mut client = server.client();
+    assert_eq!(client.say("XADD s 5-1 f v").line(), "5-1");
+    for _ in 0..4 {
+        assert!(client.say("XADD s 5-1 f v").line().contains("equal or smaller"));
+    }
+    assert_eq!(client.say("XADD s 6-1 f v").line(), "6-1");
+    assert!(client.say("XADD s 7-1 f v").line().starts_with("-LIMIT"));
+}
+
+#[test]
 fn all_limits_are_taken_or_none() {
     let store = Store::new();
     store.ok(&["topic", "create", "narrow", "rate=1/h", "burst=1"]);
