@@ -433,8 +433,9 @@ impl Gate {
                 _ => p99(&loads).map_or(0, |class| (class as u64 + 1) * WHOLE / CLASSES_PER_TARGET as u64),
             };
             let mut pace = Pace::from_word(limit.slot.pace()).after(load);
-            // Windows in which nobody looked were idle.
-            for _ in 0..(now.saturating_sub(end) / WINDOW).min(IDLE_MAX) {
+            // Windows in which nobody looked were idle. A lag has not vanished by that.
+            let is_lag = matches!(limit.adaptive, Adaptive::LagRecords(_) | Adaptive::LagTime(_));
+            for _ in 0..if is_lag { 0 } else { (now.saturating_sub(end) / WINDOW).min(IDLE_MAX) } {
                 pace = pace.after(0);
             }
             limit.slot.set_pace(pace.to_word());

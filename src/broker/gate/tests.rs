@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::store::StoreOptions;
@@ -24,4 +24,23 @@ fn what_is_given_back_is_what_was_taken() {
     let after = pass(2).expect("it is full again");
     assert!(after.limits[0].slot.full_at(Counts::Records) > after.now(), "and not fuller than that");
     assert!(pass(1).is_none());
+}
+
+#[test]
+fn a_lag_does_not_vanish_while_nobody_publishes() {
+    for (adaptive, is_kept) in [
+        (Adaptive::LagRecords(10), true),
+        (Adaptive::LagTime(Duration::from_secs(1)), true),
+        (Adaptive::Append(Duration::from_millis(1)), false),
+    ] {
+        let place = tempfile::tempdir().expect("a directory");
+        let rate = Some(Rate { count: 1000, seconds: 1 });
+        let (_store, gate, hand) = gate(&place, &LimitSettings { rate, adaptive, ..LimitSettings::default() });
+        for wait_ms in [0, 11_000, 11_000, 3_600_000] {
+            hand.fetch_add(wait_ms, Ordering::Relaxed);
+            gate.adapt(|| Ok(Lag { records: 1000, ms: 100_000 })).expect("looked");
+            gate.note(Work::Append, Duration::from_secs(1));
+        }
+        assert_eq!(gate.limits[0].factor() < WHOLE, is_kept, "{adaptive}");
+    }
 }
