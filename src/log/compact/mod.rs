@@ -82,25 +82,25 @@ pub struct CompactedLog {
 }
 
 impl Log {
-    /// Keeps the newest record of each key, as far as segments are sealed.
+    /// Keeps the newest record of each key, as far as segments are sealed. Adds to `done` what it does, also
+    /// where it fails then: that stays done.
     ///
     /// # Errors
-    /// [`Error::Busy`] when somebody else is at the segments. What was done until an error stays done.
-    pub fn compact(&self, how: &Compaction, job: &Job) -> Result<CompactedLog> {
-        self.compact_within(how, SieveLimits::default(), job)
+    /// [`Error::Busy`] when somebody else is at the segments.
+    pub fn compact(&self, how: &Compaction, done: &mut CompactedLog, job: &Job) -> Result<()> {
+        self.compact_within(how, SieveLimits::default(), done, job)
     }
 
-    fn compact_within(&self, how: &Compaction, limits: SieveLimits, job: &Job) -> Result<CompactedLog> {
+    fn compact_within(&self, how: &Compaction, limits: SieveLimits, done: &mut CompactedLog, job: &Job) -> Result<()> {
         let head = self.head()?;
-        let mut done = CompactedLog::default();
         let mut attempt = 0;
         loop {
             self.settle_astray(job)?;
             let maintaining = if attempt == 0 { self.try_maintain(head)? } else { self.maintain(head, job)? };
             let mut pace = Pace::new(job, self.dir(), head, attempt < GIVES_WAY, how.bytes_per_second);
             let ended = Run::begin(self, head, how, limits, job).map_err(Cut::from);
-            match ended.and_then(|mut run| run.all(&mut pace, &mut done)) {
-                Ok(()) => return Ok(done),
+            match ended.and_then(|mut run| run.all(&mut pace, done)) {
+                Ok(()) => return Ok(()),
                 Err(Cut::Wanted) => {
                     attempt += 1;
                     drop(maintaining);

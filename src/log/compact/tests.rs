@@ -31,7 +31,8 @@ fn how() -> Compaction {
 }
 
 fn compact(log: &Log, how: &Compaction) -> Result<CompactedLog> {
-    log.compact(how, &Job::new())
+    let mut done = CompactedLog::default();
+    log.compact(how, &mut done, &Job::new()).map(|()| done)
 }
 
 fn open_at(above: &Arc<Dir>, clock: &Clock, segment_bytes: u64) -> Log {
@@ -419,7 +420,7 @@ proptest! {
                 Act::Compact => {
                     let sealed = segment::list(log.dir()).expect("listed").last().expect("some").0;
                     let before = read(&log);
-                    log.compact_within(&how(), limits, &Job::new()).expect("compacted");
+                    log.compact_within(&how(), limits, &mut CompactedLog::default(), &Job::new()).expect("compacted");
                     let after = read(&log);
                     let of = |found: &BTreeMap<u64, (RecordId, Written)>| {
                         let mut newest = BTreeMap::new();

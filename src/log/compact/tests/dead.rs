@@ -1,8 +1,10 @@
-//! After a compaction that died between the rename and the removal of what the new segment covers.
+//! After a compaction that was cut short: one that died between the rename and the removal of what the new segment
+//! covers, and one that was stopped.
 
 use std::path::Path;
 
 use super::*;
+use crate::disk::{BootId, Op, Verdict, Watch};
 use crate::log::Retention;
 
 /// A log with a compacted segment beside those that it covers, and what `compact` alone would have left.
@@ -65,4 +67,43 @@ fn a_trim_into_what_is_covered_removes_nothing_that_is_kept() {
     compact(&log, &how()).expect("compacted");
     agrees(&log, &read(&log));
     assert_eq!(segment::list(log.dir()).expect("listed"), left[1..], "the next run removes what was left");
+}
+
+/// Stops a job once the first compacted segment is in place.
+#[derive(Debug)]
+struct StopsAtRename(Job);
+
+impl Watch for StopsAtRename {
+    fn before(&self, op: &Op<'_>) -> Verdict {
+        if let Op::Rename { name, .. } = op
+            && name.starts_with(TEMPORARY.as_bytes())
+        {
+            self.0.stop();
+        }
+        Verdict::Go
+    }
+
+    fn yields(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn what_was_done_until_it_was_stopped_is_told() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (clock, job) = (clock().0, Job::new());
+    let above = make(place.path());
+    let log = open_at(&above, &clock, 4096);
+    // More behind the first segment than is read from one look at the job to the next.
+    (0..2000).for_each(|number| write(&log, &[keyed(number / 2, number)], Compression::None));
+    let before = read(&log);
+    drop(log);
+    let disk = Disk::watched(BootId([1; 16]), Arc::new(StopsAtRename(job.clone())));
+    let log = open_at(&Arc::new(Dir::open(place.path(), disk).expect("opened")), &clock, 4096);
+    let mut done = CompactedLog::default();
+    let fast = Compaction { bytes_per_second: Some(1 << 20), ..how() };
+    let ended = log.compact(&fast, &mut done, &job);
+    assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
+    let gone = before.len() - read(&log).len();
+    assert!(gone > 0 && done.records == gone as u64 && done.bytes > 0, "{done:?}, {gone} are gone");
 }
