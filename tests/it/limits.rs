@@ -230,11 +230,18 @@ fn words_that_are_no_limit_are_refused() {
         &["reader:g", "1/s", "--adaptive", "on"],
         &["global", "1/s", "--adaptive", "lag:5"],
         &["topic:t", "--adaptive", "maybe"],
+        &["global", "--adaptive", "sync:10ms"],
+        &["reader:x", "--burst", "50"],
+        &["topic:t", "10/s", "--burst", "5MB"],
     ] {
         let ran = store.run(&[&["limit", "set"], words].concat());
         assert_eq!(ran.code(), 2, "{words:?}: {}", ran.stderr());
     }
     assert_eq!(store.run(&["limit", "set", "topic:none", "1/s"]).code(), 3);
+    // Settings of a topic may be given one after another.
+    let ran = store.run(&["topic", "set", "t", "adaptive=on"]);
+    assert!(ran.code() == 0 && ran.stderr().contains("t: adaptive does nothing without a rate"), "{}", ran.stderr());
+    assert_eq!(store.run(&["topic", "set", "t", "rate=1/s"]).stderr(), "");
     for words in
         [&["topic:t", "1000000000000/s", "--burst", "1000000000000"][..], &["topic:t", "1/h", "--burst", "1000000000000"]]
     {
