@@ -58,6 +58,21 @@ fn what_is_more_than_a_burst_goes_in_pieces() {
 }
 
 #[test]
+fn a_replay_into_a_topic_passes_its_limits_in_pieces() {
+    let store = Store::new();
+    store.ok_with(&["publish", "from"], &lines(50));
+    store.ok(&["topic", "create", "t", "rate=1/h", "burst=5"]);
+    let refused = store.run(&["replay", "from", "--into", "t"]);
+    assert_eq!(refused.code(), 9);
+    assert!(refused.stderr().contains("t: published 5 records, last offset 4"), "{}", refused.stderr());
+    assert_eq!(store.ok(&["replay", "t"]), lines(5));
+    store.ok(&["limit", "set", "topic:t", "1000/s", "--burst", "10"]);
+    store.ok(&["replay", "from", "--into", "t", "--limit-wait", "1m"]);
+    assert_eq!(store.ok(&["replay", "t", "--from", "5"]), lines(50));
+    assert!(counted(&store, "topic:t", "records")["waited"].as_u64() >= Some(1));
+}
+
+#[test]
 fn many_processes_share_a_limit_and_one_that_is_killed_holds_up_nobody() {
     let store = Store::new();
     store.ok(&["topic", "create", "t", "durability=none", "rate=200/s", "burst=1"]);
