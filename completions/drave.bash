@@ -1756,7 +1756,7 @@ _drave() {
             return 0
             ;;
         drave__subcmd__replay)
-            opts="-n -k -H -0 -o -s -q -v -h --from --until --range --speed --into --key --header --grep --nul --json --format --store --quiet --verbose --color --timeout --unsafe-fs --help"
+            opts="-n -k -H -0 -o -s -q -v -h --from --until --range --speed --into --limit-wait --key --header --grep --nul --json --format --store --quiet --verbose --color --timeout --unsafe-fs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1783,6 +1783,10 @@ _drave() {
                     return 0
                     ;;
                 --into)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

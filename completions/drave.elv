@@ -118,6 +118,7 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand -n 'Stop after N records, counted after filters'
             cand --speed 'The pace: 1x as it was, 10x ten times as fast, max without waiting'
             cand --into 'Publish the records to this topic instead of printing them; they keep their fields and get new IDs'
+            cand --limit-wait 'With --into: how long each batch waits where rate limits hold it up. Without: it is refused at once, exit 9. A batch larger than a limit''s burst is published in pieces'
             cand -k 'Only records with this key'
             cand --key 'Only records with this key'
             cand -H 'Only records with this header; repeatable, all must be there'

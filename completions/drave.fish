@@ -103,6 +103,7 @@ complete -c drave -n "__fish_drave_using_subcommand replay" -l range -d 'Both at
 complete -c drave -n "__fish_drave_using_subcommand replay" -s n -d 'Stop after N records, counted after filters' -r
 complete -c drave -n "__fish_drave_using_subcommand replay" -l speed -d 'The pace: 1x as it was, 10x ten times as fast, max without waiting' -r
 complete -c drave -n "__fish_drave_using_subcommand replay" -l into -d 'Publish the records to this topic instead of printing them; they keep their fields and get new IDs' -r
+complete -c drave -n "__fish_drave_using_subcommand replay" -l limit-wait -d 'With --into: how long each batch waits where rate limits hold it up. Without: it is refused at once, exit 9. A batch larger than a limit\'s burst is published in pieces' -r
 complete -c drave -n "__fish_drave_using_subcommand replay" -s k -l key -d 'Only records with this key' -r
 complete -c drave -n "__fish_drave_using_subcommand replay" -s H -l header -d 'Only records with this header; repeatable, all must be there' -r
 complete -c drave -n "__fish_drave_using_subcommand replay" -l grep -d 'Only records whose value matches this regular expression' -r

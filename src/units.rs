@@ -98,7 +98,12 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
 /// Reads a number of bytes a second, as `10MB/s`.
 pub fn parse_byte_rate(text: &str) -> Result<u64, String> {
     let wrong = || format!("'{text}' is not a rate of bytes: write it as 500KB/s, 10MB/s or 64MiB/s");
-    let bytes = parse_size(text.strip_suffix("/s").ok_or_else(wrong)?).map_err(|_| wrong())?;
+    let size = text.strip_suffix("/s").ok_or_else(wrong)?;
+    if split_number(size).1.is_empty() {
+        // Elsewhere that is a rate of records.
+        return Err(format!("'{text}' has no unit: write {size}B/s for bytes, or 500KB/s, 10MB/s, 64MiB/s"));
+    }
+    let bytes = parse_size(size).map_err(|_| wrong())?;
     if bytes == 0 { Err(format!("'{text}' is no rate: nothing would ever be done")) } else { Ok(bytes) }
 }
 
@@ -193,6 +198,15 @@ mod tests {
         assert_eq!(parse_rate("1800/h"), Ok(0.5));
         for bad in ["", "10", "/s", "0/s", "-1/s", "1/d", "1.5/s", "10 /s", "10/sec"] {
             assert!(parse_rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_of_bytes_have_a_unit() {
+        assert_eq!(parse_byte_rate("10MB/s"), Ok(10_000_000));
+        assert_eq!(parse_byte_rate("10B/s"), Ok(10));
+        for bad in ["10/s", "/s", "10MB", "0MB/s", "10MB/m", ""] {
+            assert!(parse_byte_rate(bad).is_err(), "{bad}");
         }
     }
 

@@ -29,6 +29,14 @@ pub struct Gate {
     due: u64,
     /// What a record took of those that were read last.
     record_bytes: Option<u64>,
+    taken: Taken,
+}
+
+/// What was taken last, and what it cost in which bucket.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    amount: Amount,
+    costs: [Option<(usize, Counts, u64)>; 4],
 }
 
 /// One limit, with its shared numbers.
@@ -80,7 +88,7 @@ impl Gate {
     /// Nothing holds anybody up.
     #[must_use]
     pub fn free() -> Gate {
-        Gate { limits: Vec::new(), clock: Clock::system(), look_at: 0, due: 0, record_bytes: None }
+        Gate { limits: Vec::new(), clock: Clock::system(), look_at: 0, due: 0, record_bytes: None, taken: Taken::default() }
     }
 
     /// What is passed to publish to a topic that is set like this.
@@ -101,7 +109,14 @@ impl Gate {
     }
 
     fn new(store: &Store, wanted: impl IntoIterator<Item = (LimitOf, LimitSettings)>) -> Result<Gate> {
-        let mut gate = Gate { limits: Vec::new(), clock: store.clock().clone(), look_at: 0, due: 0, record_bytes: None };
+        let mut gate = Gate {
+            limits: Vec::new(),
+            clock: store.clock().clone(),
+            look_at: 0,
+            due: 0,
+            record_bytes: None,
+            taken: Taken::default(),
+        };
         for (of, settings) in wanted.into_iter().filter(|(_, settings)| settings.is_limit()) {
             let slot = match store.limits().slot(&of, gate.now()) {
                 Err(error @ Error::Limited { .. }) => return Err(error),
@@ -167,7 +182,8 @@ impl Gate {
         Error::Limited { limit: limit.of.to_string(), again_in: to_duration(refused.wait) }
     }
 
-    fn take(&self, now: u64, amount: Amount, patience: u64) -> Result<u64, Refused> {
+    fn take(&mut self, now: u64, amount: Amount, patience: u64) -> Result<u64, Refused> {
+        self.taken = Taken::default();
         let mut wait = 0;
         if self.limits.len() > 1 || amount.bytes > 0 {
             // Most refusals are seen before anything is taken.
@@ -176,7 +192,7 @@ impl Gate {
                 if wait <= patience { Ok(()) } else { Err(Refused { limit: index, counts, wait }) }
             })?;
         }
-        let mut taken: [Option<(usize, Counts, u64)>; 4] = [None; 4];
+        let mut taken = Taken { amount, ..Taken::default() };
         let mut count = 0;
         let outcome = self.each_bucket(|index, limit, counts, bucket, factor| {
             loop {
@@ -191,16 +207,15 @@ impl Gate {
                         limit.slot.count_wait(counts, to_duration(decision.wait));
                     }
                     wait = wait.max(decision.wait);
-                    taken[count] = Some((index, counts, decision.cost));
+                    taken.costs[count] = Some((index, counts, decision.cost));
                     count += 1;
                     return Ok(());
                 }
             }
         });
+        self.taken = taken;
         if let Err(refused) = outcome {
-            for (index, counts, cost) in taken.into_iter().flatten() {
-                self.limits[index].slot.give_back(counts, amount.of(counts), cost);
-            }
+            self.give_back();
             return Err(refused);
         }
         Ok(wait)
@@ -219,12 +234,12 @@ impl Gate {
         Ok(())
     }
 
-    /// Gives back what was taken and is not used after all.
-    pub fn give_back(&self, amount: Amount) {
-        let _ = self.each_bucket::<()>(|_, limit, counts, bucket, factor| {
-            limit.slot.give_back(counts, amount.of(counts), bucket.cost(amount.of(counts), factor));
-            Ok(())
-        });
+    /// Gives back what was taken last and is not used after all.
+    pub fn give_back(&mut self) {
+        let Taken { amount, costs } = std::mem::take(&mut self.taken);
+        for (index, counts, cost) in costs.into_iter().flatten() {
+            self.limits[index].slot.give_back(counts, amount.of(counts), cost);
+        }
     }
 
     /// The moment at which who waited was due, if he comes hardly later: what he overslept, on a busy machine, is not lost.
@@ -268,7 +283,7 @@ impl Gate {
                 on_wait();
             }
             match taken {
-                Ok(_) => return self.sleep(to_duration(self.due - now), amount, stop),
+                Ok(_) => return self.sleep(to_duration(self.due - now), stop),
                 // The queue is too long to stand in, not too long to come back to.
                 Err(refused) => {
                     stop()?;
@@ -279,7 +294,7 @@ impl Gate {
     }
 
     /// Waits for what was taken in advance.
-    fn sleep(&self, wait: Duration, amount: Amount, mut stop: impl FnMut() -> Result<()>) -> Result<()> {
+    fn sleep(&mut self, wait: Duration, mut stop: impl FnMut() -> Result<()>) -> Result<()> {
         let until = std::time::Instant::now() + wait;
         loop {
             let left = until.saturating_duration_since(std::time::Instant::now());
@@ -287,7 +302,7 @@ impl Gate {
                 return Ok(());
             }
             if let Err(error) = stop() {
-                self.give_back(amount);
+                self.give_back();
                 return Err(error);
             }
             std::thread::sleep(left.min(SLICE));
@@ -418,8 +433,9 @@ impl Gate {
                 _ => p99(&loads).map_or(0, |class| (class as u64 + 1) * WHOLE / CLASSES_PER_TARGET as u64),
             };
             let mut pace = Pace::from_word(limit.slot.pace()).after(load);
-            // Windows in which nobody looked were idle.
-            for _ in 0..(now.saturating_sub(end) / WINDOW).min(IDLE_MAX) {
+            // Windows in which nobody looked were idle. A lag has not vanished by that.
+            let is_lag = matches!(limit.adaptive, Adaptive::LagRecords(_) | Adaptive::LagTime(_));
+            for _ in 0..if is_lag { 0 } else { (now.saturating_sub(end) / WINDOW).min(IDLE_MAX) } {
                 pace = pace.after(0);
             }
             limit.slot.set_pace(pace.to_word());
@@ -469,3 +485,6 @@ pub struct Lag {
     /// How old the first of them is.
     pub ms: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,7 +133,8 @@ impl<'s> TopicPublisher<'s> {
         let mut packed = packed.map_err(|why| Error::RecordRefused { why: why.to_string() })?;
         self.pass(topic, &settings, batch)?;
         let began = self.gate.1.notes(Work::Append).then(Instant::now);
-        let appended = topic.log().append(&mut packed, batch.ids, expect, &self.job)?;
+        let appended = topic.log().append(&mut packed, batch.ids, expect, &self.job);
+        let appended = appended.inspect_err(|_| self.gate.1.give_back())?;
         if let Some(began) = began {
             self.gate.1.note(Work::Append, began.elapsed());
         }

@@ -35,14 +35,13 @@ pub struct Kept {
     pub compacted: CompactedLog,
 }
 
-/// Does to a topic what its settings say.
+/// Does to a topic what its settings say. Adds to `kept` what it does, also where it fails then.
 ///
 /// # Errors
 /// [`Error::Busy`] when somebody else is at the topic's segments.
-pub fn keep_topic(store: &Store, topic: &Arc<Topic>, how: Upkeep, job: &Job) -> Result<Kept> {
+pub fn keep_topic(store: &Store, topic: &Arc<Topic>, how: Upkeep, kept: &mut Kept, job: &Job) -> Result<()> {
     let (settings, _) = topic.settings()?;
-    let expired = retain(store, topic, &settings, how.dry_run, job)?;
-    let mut compacted = CompactedLog::default();
+    kept.expired = retain(store, topic, &settings, how.dry_run, job)?;
     if settings.compact {
         let compaction = Compaction {
             tombstone_age: settings.tombstone_age,
@@ -51,9 +50,9 @@ pub fn keep_topic(store: &Store, topic: &Arc<Topic>, how: Upkeep, job: &Job) -> 
             dry_run: how.dry_run,
             only_if_dirty: how.only_if_dirty,
         };
-        compacted = topic.log().compact(&compaction, job)?;
+        topic.log().compact(&compaction, &mut kept.compacted, job)?;
     }
-    Ok(Kept { expired, compacted })
+    Ok(())
 }
 
 /// Lets go of what is beyond the topic's limits.
@@ -118,7 +117,7 @@ pub fn keep_store(store: &Store, job: &Job) -> Result<()> {
 }
 
 fn keep_one(store: &Store, name: &TopicName, how: Upkeep, job: &Job) -> Result<()> {
-    match store.topic(name, Mode::Write, job).and_then(|topic| keep_topic(store, &topic, how, job)) {
+    match store.topic(name, Mode::Write, job).and_then(|topic| keep_topic(store, &topic, how, &mut Kept::default(), job)) {
         Err(error @ (Error::Stopped | Error::TimedOut)) => Err(error),
         // Somebody else is at it; or it was deleted since.
         Ok(_) | Err(Error::Busy { .. } | Error::TopicMissing { .. } | Error::TopicGone { .. }) => Ok(()),

@@ -66,21 +66,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Result {
     let mut total = Kept::default();
     let mut first_error = None;
     for topic in &topics {
-        match keep(engine.as_ref(), topic, named, how, context) {
-            Ok(None) => {}
-            Ok(Some(kept)) => {
-                total.expired += kept.expired;
-                total.removed += kept.removed;
-                total.bytes += kept.bytes;
-                table.row(vec![
-                    topic.into(),
-                    kept.expired.into(),
-                    kept.removed.into(),
-                    kept.segments.into(),
-                    kept.bytes.into(),
-                    kept.protected_bytes.into(),
-                ]);
-            }
+        let mut kept = Kept::default();
+        let ended = keep(engine.as_ref(), topic, named, how, &mut kept, context);
+        // What was done until it failed is done.
+        if ended.as_ref().map_or(kept != Kept::default(), |is_set| *is_set) {
+            total.expired += kept.expired;
+            total.removed += kept.removed;
+            total.bytes += kept.bytes;
+            table.row(vec![
+                topic.into(),
+                kept.expired.into(),
+                kept.removed.into(),
+                kept.segments.into(),
+                kept.bytes.into(),
+                kept.protected_bytes.into(),
+            ]);
+        }
+        match ended {
+            Ok(_) => {}
             // Deleted since it was listed.
             Err(Error::TopicMissing { .. } | Error::TopicGone { .. }) if !named => {}
             Err(error) => {
@@ -105,14 +108,21 @@ pub(super) fn run(args: &Args, context: &Context) -> Result {
     first_error.map_or(Ok(Exit::Done), Err)
 }
 
-/// `None` = there is nothing that the topic's settings say.
-fn keep(engine: &dyn Engine, topic: &TopicName, named: bool, how: Upkeep, context: &Context) -> drave::Result<Option<Kept>> {
+/// `false` = there is nothing that the topic's settings say.
+fn keep(
+    engine: &dyn Engine,
+    topic: &TopicName,
+    named: bool,
+    how: Upkeep,
+    kept: &mut Kept,
+    context: &Context,
+) -> drave::Result<bool> {
     context.job.check()?;
     if !named {
         let (settings, _) = engine.settings(topic)?;
         if !settings.has_retention() && !settings.compact {
-            return Ok(None);
+            return Ok(false);
         }
     }
-    engine.keep_topic(topic, how, &context.job).map(Some)
+    engine.keep_topic(topic, how, kept, &context.job).map(|()| true)
 }

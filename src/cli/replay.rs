@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use drave::codec::{BatchBuilder, FieldRef, Record, Records};
-use drave::engine::{Engine, Feed, Next, Position, PublishOptions, Publisher};
-use drave::ids::{Offset, TopicName};
+use drave::engine::{Engine, Feed, Next, Position, PublishOptions};
+use drave::ids::TopicName;
 use drave::job::Job;
 
 use super::exit::{Exit, Failure, InTopic as _, say};
@@ -16,6 +16,7 @@ use super::format::FORMAT_HELP;
 use super::output::{Output, OutputArgs};
 use super::position::{self, POSITIONS_HELP, Range};
 use super::progress::Bar;
+use super::publish::{Outlet, Tally};
 use super::reading::{Gaps, InTopics as _, Selection, Sink, in_merge_order, parse_topic, say_gap};
 use super::signals::Stop;
 use super::watch::pause;
@@ -72,6 +73,10 @@ pub(crate) struct Args {
     )]
     into: Option<TopicName>,
 
+    /// With --into: how long each batch waits where rate limits hold it up. Without: it is refused at once, exit 9. A batch larger than a limit's burst is published in pieces
+    #[arg(long, value_name = "DURATION", value_parser = drave::units::parse_duration, default_value = "0s", hide_default_value = true, requires = "into")]
+    limit_wait: Duration,
+
     #[command(flatten)]
     filter: FilterArgs,
 
@@ -124,7 +129,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
     let _bar = Bar::counting_records(job, !context.quiet && (args.into.is_some() || !std::io::stdout().is_terminal()));
     match args.into {
         Some(into) => {
-            let mut sink = Into::open(&*engine, into, job)?;
+            let mut sink = Into::open(&*engine, &into, args.limit_wait, job)?;
             let read = replay.run_at(args.speed, &mut sink, None, stop);
             let finished = sink.finish();
             if read.is_err() || finished.is_err() {
@@ -281,31 +286,29 @@ impl Sink for Paced<'_> {
 
 /// Publishes records to a topic.
 struct Into<'a> {
-    publisher: Box<dyn Publisher + 'a>,
-    topic: TopicName,
+    outlet: Outlet<'a>,
     builder: BatchBuilder,
-    published: u64,
-    last: Option<Offset>,
     synced_at: Instant,
 }
 
 impl<'a> Into<'a> {
-    fn open(engine: &'a dyn Engine, topic: TopicName, job: &Job) -> Result<Into<'a>> {
-        let options = PublishOptions { durability: None, create: true, limit_wait: Duration::MAX, job: job.clone() };
-        let publisher = engine.publisher(&topic, &options).in_topic(&topic)?;
-        Ok(Into { publisher, topic, builder: BatchBuilder::new(), published: 0, last: None, synced_at: Instant::now() })
+    fn open(engine: &'a dyn Engine, topic: &TopicName, limit_wait: Duration, job: &Job) -> Result<Into<'a>> {
+        let options = PublishOptions { durability: None, create: true, limit_wait, job: job.clone() };
+        let outlet = Outlet::open(engine, topic, &options)?;
+        Ok(Into { outlet, builder: BatchBuilder::new(), synced_at: Instant::now() })
     }
 
     /// Stores what has been published at the topic's level.
     fn finish(&mut self) -> Result<()> {
         let flushed = self.flush();
-        let closed = self.publisher.close().in_topic(&self.topic);
+        let closed = self.outlet.close();
         flushed.and(closed)
     }
 
     fn say_published(&self) {
-        let last = self.last.map_or(String::new(), |last| format!(", last offset {last}"));
-        say(&format!("{}: published {} records{last}", self.topic, self.published));
+        let Tally { records, last } = self.outlet.written();
+        let last = last.map_or(String::new(), |last| format!(", last offset {last}"));
+        say(&format!("{}: published {records} records{last}", self.outlet.topic()));
     }
 }
 
@@ -324,12 +327,12 @@ impl Sink for Into<'_> {
         if self.builder.is_empty() {
             return Ok(());
         }
-        let published = self.publisher.publish(&self.builder.batch(), None).in_topic(&self.topic)?;
+        let published = self.outlet.publish(&self.builder.batch(), |_| ());
+        // Also where it failed: pieces of it may have gone.
         self.builder.clear();
-        self.published += u64::from(published.count);
-        self.last = Some(Offset(published.first.plus(u64::from(published.count)).0 - 1));
+        published?;
         if self.synced_at.elapsed() >= SYNC_INTERVAL {
-            self.publisher.start_sync().in_topic(&self.topic)?;
+            self.outlet.start_sync()?;
             self.synced_at = Instant::now();
         }
         Ok(())

@@ -130,7 +130,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result {
             Policy::Close => SlowSubscriber::Close,
         },
         allow_flush: args.allow_flush,
-        upkeep_every: args.upkeep_every.max(Duration::from_millis(1)),
+        upkeep_every: args.upkeep_every,
         limits: Limits {
             clients_max: args.max_clients as usize,
             argument_bytes_max: args.argument_size as u64,
@@ -140,6 +140,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result {
             idle_max: args.idle_timeout,
         },
     };
+    if options.upkeep_every.is_zero() {
+        return Err(Failure::new(Exit::Usage, "--upkeep-every must be longer than nothing").into());
+    }
     let store = context.open_to_serve()?;
     let _snapshots = snapshots(args.snapshot_every.zip(args.snapshot_to), args.snapshot_keep, context)?;
     let stopper = Stopper::new();

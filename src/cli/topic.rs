@@ -1,13 +1,13 @@
 //! `drave topic`: topics and their settings.
 
 use clap::{Args as ClapArgs, Subcommand};
-use drave::config::Overrides;
+use drave::config::{LimitSettings, Overrides};
 use drave::engine::Position;
 use drave::ids::TopicName;
 
 use super::confirm::Consent;
 use super::context::Context;
-use super::exit::{Exit, Failure, InTopic as _};
+use super::exit::{Exit, Failure, InTopic as _, say};
 use super::position::{self, POSITIONS_HELP};
 use super::table::Table;
 use super::{Result, topic_name};
@@ -189,7 +189,18 @@ fn create(args: &Create, context: &Context) -> Result<()> {
 }
 
 fn set(args: &Set, context: &Context) -> Result<()> {
-    context.open(false)?.configure_topic(&args.topic, &args.settings, &context.job).in_topic(&args.topic)
+    let engine = context.open(false)?;
+    engine.configure_topic(&args.topic, &args.settings, &context.job).in_topic(&args.topic)?;
+    let limit = engine.settings(&args.topic).in_topic(&args.topic)?.0.limit;
+    warn_of_idle(&args.topic, &args.settings, &limit);
+    Ok(())
+}
+
+/// Says which settings of a limit do nothing as the others are: they may come later.
+fn warn_of_idle(topic: &TopicName, settings: &[(String, String)], limit: &LimitSettings) {
+    for why in settings.iter().filter_map(|(name, _)| limit.idle_without(name)) {
+        say(&format!("{topic}: {why}"));
+    }
 }
 
 fn trim(args: &Trim, context: &Context) -> Result<()> {

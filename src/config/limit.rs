@@ -29,6 +29,21 @@ impl LimitSettings {
     pub fn is_limit(&self) -> bool {
         self.rate.is_some() || self.rate_bytes.is_some()
     }
+
+    /// Why one of the settings, by its name, does nothing as the others are.
+    #[must_use]
+    pub fn idle_without(&self, name: &str) -> Option<&'static str> {
+        match name {
+            "burst" if self.burst.is_some() && self.rate.is_none() => {
+                Some("a burst of records does nothing without a rate of records")
+            }
+            "burst-bytes" if self.burst_bytes.is_some() && self.rate_bytes.is_none() => {
+                Some("a burst of bytes does nothing without a rate of bytes")
+            }
+            "adaptive" if self.adaptive != Adaptive::Off && !self.is_limit() => Some("adaptive does nothing without a rate"),
+            _ => None,
+        }
+    }
 }
 
 /// What a limit is for.

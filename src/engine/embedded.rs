@@ -83,17 +83,20 @@ impl Engine for Embedded {
         Ok(Trimmed { from: trimmed.from, until: trimmed.until, segments: trimmed.segments, bytes: trimmed.bytes })
     }
 
-    fn keep_topic(&self, topic: &TopicName, how: Upkeep, job: &Job) -> Result<Kept> {
+    fn keep_topic(&self, topic: &TopicName, how: Upkeep, kept: &mut Kept, job: &Job) -> Result<()> {
         let topic = self.store.topic(topic, Mode::Write, job)?;
         let how = broker::Upkeep { dry_run: how.dry_run, bytes_per_second: how.bytes_per_second, only_if_dirty: false };
-        let broker::Kept { expired, compacted } = broker::keep_topic(&self.store, &topic, how, job)?;
-        Ok(Kept {
+        let mut done = broker::Kept::default();
+        let ended = broker::keep_topic(&self.store, &topic, how, &mut done, job);
+        let broker::Kept { expired, compacted } = done;
+        *kept = Kept {
             expired: expired.records,
             removed: compacted.records,
             segments: expired.segments + compacted.segments,
             bytes: expired.bytes + compacted.bytes,
             protected_bytes: expired.protected_bytes,
-        })
+        };
+        ended
     }
 
     fn topics(&self) -> Result<Vec<TopicName>> {

@@ -57,9 +57,10 @@ pub trait Engine {
     /// Removes all records below `before`.
     fn trim_topic(&self, topic: &TopicName, before: Offset, job: &Job) -> Result<Trimmed>;
 
-    /// Does to a topic what its settings say of retention and compaction.
-    fn keep_topic(&self, topic: &TopicName, how: Upkeep, job: &Job) -> Result<Kept> {
-        let _ = (topic, how, job);
+    /// Does to a topic what its settings say of retention and compaction. Puts into `kept` what it did, also where it
+    /// fails then.
+    fn keep_topic(&self, topic: &TopicName, how: Upkeep, kept: &mut Kept, job: &Job) -> Result<()> {
+        let _ = (topic, how, kept, job);
         Err(crate::Error::Unsupported { what: "this engine keeps its topics itself".to_owned() })
     }
 

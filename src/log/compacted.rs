@@ -126,6 +126,18 @@ impl Log {
         Ok(found)
     }
 
+    /// How many of these segments, which rise, go and stay with the first: those behind it that it covers were
+    /// left by a compaction that did not live to remove them.
+    pub(super) fn count_with_first(&self, bases: &[Offset]) -> Result<usize> {
+        let Some((first, later)) = bases.split_first() else { return Ok(0) };
+        if later.is_empty() || !self.has_compacted() {
+            return Ok(1);
+        }
+        let header = segment::header_of(&self.dir, *first)?.filter(|header| header.incarnation == self.incarnation());
+        let end = header.map_or(*first, |header| header.compacted.end);
+        Ok(1 + later.partition_point(|base| *base < end))
+    }
+
     /// The offsets in a part of a segment that hold no record though they are not among the deleted ones.
     fn count_gone(&self, facts: &Facts, part: &Range<Offset>, deleted: &Deleted) -> Result<u64> {
         let key = Part { salt: facts.salt, from: part.start, until: part.end, purged: deleted.purged() };

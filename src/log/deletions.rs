@@ -14,6 +14,7 @@
 //! what lies before the whole set before that: one of them may rot and nothing is lost.
 
 use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -185,8 +186,15 @@ impl Log {
         self.check_in_force()?;
         let mut done = DeletedNow { count: 0, place: NOWHERE };
         for some in offsets.chunks(OFFSETS_AT_ONCE) {
-            let some = self.there(some)?;
+            let known = Cell::new(self.compactions_generation());
+            let there = RefCell::new(self.there(some)?);
             let wanted = |deleted: &Deleted| -> Result<Option<Deletion>> {
+                // A compaction may have taken some of them since.
+                let generation = self.compactions_generation();
+                if known.replace(generation) != generation {
+                    *there.borrow_mut() = self.there(some)?;
+                }
+                let some = there.borrow();
                 let (start, end) = (self.log_start(), self.log_end());
                 let end = end.min(self.clamp(Place { offset: Offset(u64::MAX), epoch })?);
                 let offsets = some.iter().copied();

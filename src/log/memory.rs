@@ -2,8 +2,8 @@
 //! everything again, and knows of no time that has passed.
 //!
 //! ```text
-//!   0  "DRVm"        4  CRC-32 of what follows      8  incarnation (16)
-//!  24  compacted until        32  when a null is due, ms
+//!   0  "DRVn"        4  CRC-32 of what follows      8  incarnation (16)
+//!  24  compacted until        32  the oldest null, ms
 //!  40  idle: log end          48  boot id (16)                64  uptime, ms        72  idle for, ms
 //! ```
 
@@ -15,7 +15,7 @@ use crate::ids::{Incarnation, Offset};
 /// The file's name.
 pub(super) const MEMORY: &[u8] = b"upkeep";
 
-const MAGIC: &[u8; 4] = b"DRVm";
+const MAGIC: &[u8; 4] = b"DRVn";
 const BYTES: usize = 80;
 
 /// See the drawing.
@@ -23,8 +23,9 @@ const BYTES: usize = 80;
 pub(super) struct Memory {
     /// Segments below have been compacted together.
     pub(super) compacted_until: Offset,
-    /// When a null among them is due to go, in ms since 1970; `u64::MAX` = there is none.
-    pub(super) null_due_ms: u64,
+    /// Of when the oldest null among them is that was not due, in ms since 1970; `u64::MAX` = there is none. When
+    /// it is due is left to the settings as they are then.
+    pub(super) oldest_null_ms: u64,
     /// Since when nothing was appended.
     pub(super) idle: Idle,
 }
@@ -79,7 +80,7 @@ impl Memory {
 
     fn encode(&self, incarnation: Incarnation) -> Vec<u8> {
         let mut body = incarnation.0.to_vec();
-        let numbers = [self.compacted_until.0, self.null_due_ms, self.idle.end.0];
+        let numbers = [self.compacted_until.0, self.oldest_null_ms, self.idle.end.0];
         numbers.into_iter().for_each(|number| body.extend_from_slice(&number.to_le_bytes()));
         body.extend_from_slice(&self.idle.boot);
         [self.idle.uptime_ms, self.idle.for_ms].into_iter().for_each(|number| body.extend_from_slice(&number.to_le_bytes()));
@@ -96,6 +97,6 @@ impl Memory {
         let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| body[at + index]));
         let boot = std::array::from_fn(|index| body[40 + index]);
         let idle = Idle { end: Offset(number(32)), boot, uptime_ms: number(56), for_ms: number(64) };
-        Some(Memory { compacted_until: Offset(number(16)), null_due_ms: number(24), idle })
+        Some(Memory { compacted_until: Offset(number(16)), oldest_null_ms: number(24), idle })
     }
 }

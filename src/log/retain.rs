@@ -122,14 +122,20 @@ impl Log {
         if is_old(&slot) { self.roll(head, &mut appender, &mut slot) } else { Ok(()) }
     }
 
-    /// All segments, the active one last. What cannot be read of a header is taken from a later one: that
-    /// makes segments newer than they are.
+    /// All segments in force, the active one last. What cannot be read of a header is taken from a later one:
+    /// that makes segments newer than they are.
     fn spans(&self) -> Result<Vec<Span>> {
         let tip = self.tip();
         let bases: Vec<Offset> = segment::list(&self.dir)?.into_iter().filter(|base| !tip.is_behind(*base)).collect();
-        let mut spans = Vec::with_capacity(bases.len());
+        let mut in_force = Vec::with_capacity(bases.len());
+        let mut rest = &bases[..];
+        while let Some(base) = rest.first() {
+            in_force.push(*base);
+            rest = &rest[self.count_with_first(rest)?..];
+        }
+        let mut spans = Vec::with_capacity(in_force.len());
         let (mut end, mut newest_ms) = (tip.end, Some(self.counters().last_id.ms));
-        for base in bases.into_iter().rev() {
+        for base in in_force.into_iter().rev() {
             let length = |name: String| Ok(self.dir.stat(name.as_bytes())?.map_or(0, |meta| meta.length));
             let bytes = length(file_name(base))? + length(index_name(base))?;
             let header = segment::header_of(&self.dir, base)?;

@@ -118,8 +118,12 @@ impl Log {
 
     /// Whether a segment lies wholly below the log start.
     fn has_expired(&self, head: &Head) -> Result<bool> {
-        match segment::list(&self.dir)?[..] {
-            [first, second, ..] if second <= head.log_start() => Ok(!self.has_young_origins(first, second)?),
+        let (bases, start) = (segment::list(&self.dir)?, head.log_start());
+        if bases.get(1).is_none_or(|second| *second > start) {
+            return Ok(false);
+        }
+        match bases.get(self.count_with_first(&bases)?) {
+            Some(next) if *next <= start => Ok(!self.has_young_origins(bases[0], *next)?),
             _ => Ok(false),
         }
     }
@@ -188,18 +192,25 @@ impl Log {
     pub(super) fn remove_expired_locked(&self, head: &Head, start: Offset) -> Result<(u32, u64)> {
         let bases = segment::list(&self.dir)?;
         let (mut segments, mut bytes) = (0, 0);
-        for pair in bases.windows(2).take_while(|pair| pair[1] <= start) {
-            if self.has_young_origins(pair[0], pair[1])? {
+        let mut rest = &bases[..];
+        while rest.get(1).is_some_and(|second| *second <= start) {
+            let (own, later) = rest.split_at(self.count_with_first(rest)?);
+            let Some(next) = later.first().filter(|next| **next <= start) else { break };
+            if self.has_young_origins(own[0], *next)? {
                 // A message may come again whose record was trimmed.
                 break;
             }
-            let name = file_name(pair[0]);
-            bytes += self.dir.stat(name.as_bytes())?.map_or(0, |meta| meta.length);
-            self.dir.unlink(name.as_bytes())?;
-            match self.dir.unlink(index_name(pair[0]).as_bytes()) {
-                Err(error) if !error.is_not_found() => return Err(error),
-                _ => segments += 1,
+            // The one that covers the others last: what it has superseded does not come back.
+            for base in own.iter().rev() {
+                let name = file_name(*base);
+                bytes += self.dir.stat(name.as_bytes())?.map_or(0, |meta| meta.length);
+                self.dir.unlink(name.as_bytes())?;
+                match self.dir.unlink(index_name(*base).as_bytes()) {
+                    Err(error) if !error.is_not_found() => return Err(error),
+                    _ => segments += 1,
+                }
             }
+            rest = later;
         }
         if segments > 0 {
             head.bump_set_generation();

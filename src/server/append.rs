@@ -19,7 +19,7 @@ use super::topics::Entry;
 use crate::broker::{Seen, Work};
 use crate::codec::batch::FieldRef;
 use crate::codec::frame::{FRAME_BYTES_AIM, Packed};
-use crate::codec::{BatchBuilder, Origin, OriginKey};
+use crate::codec::{BatchBuilder, Malformed, Origin, OriginKey};
 use crate::config::{Compression, Durability};
 use crate::error::Error;
 use crate::ids::{Offset, Place, RecordId};
@@ -105,7 +105,7 @@ impl Appender {
         entry.pass(server, record.fields)?;
         let sent = match &record.origin {
             None => None,
-            Some(origin) => Some((origin, Knowing::of(server, entry)?)),
+            Some(origin) => Some((origin, Knowing::of(server, entry).inspect_err(|_| entry.give_back())?)),
         };
         let mut slot = entry.batch.borrow_mut();
         let is_new = slot.is_none();
@@ -118,9 +118,9 @@ impl Appender {
         let builder = &mut batch.load.builder;
         let index = builder.len();
         match sent {
-            None => builder.push(record.fields, record.null, None).map_err(Refusal::err)?,
+            None => builder.push(record.fields, record.null, None).map_err(|why| not_added(entry, why))?,
             Some((origin, knowing)) => {
-                builder.push_sent(record.fields, record.null, origin).map_err(Refusal::err)?;
+                builder.push_sent(record.fields, record.null, origin).map_err(|why| not_added(entry, why))?;
                 batch.load.messages.note(knowing, origin, index);
             }
         }
@@ -247,8 +247,8 @@ impl Appender {
         let bytes = check_size(entry, &record)?;
         entry.pass(server, record.fields)?;
         let mut builder = BatchBuilder::new();
-        builder.push(record.fields, record.null, how.id).map_err(Refusal::err)?;
-        let appended = append_once(server, entry, &builder, how.expect)?;
+        builder.push(record.fields, record.null, how.id).map_err(|why| not_added(entry, why))?;
+        let appended = append_once(server, entry, &builder, how.expect).inspect_err(|_| entry.give_back())?;
         entry.traffic.note_added(1, bytes);
         let ticket = Ticket::new();
         ticket.set_first_id(appended.first_id);
@@ -300,6 +300,12 @@ fn check_size(entry: &Entry, record: &NewRecord<'_>) -> Answer<u64> {
         return Err(Refusal::err(why));
     }
     Ok(bytes)
+}
+
+/// The record has passed the limits for nothing.
+fn not_added(entry: &Entry, why: Malformed) -> Refusal {
+    entry.give_back();
+    Refusal::err(why)
 }
 
 /// While a batch waits on another thread, the topic takes what goes into one frame, and no more.

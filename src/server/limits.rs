@@ -82,6 +82,11 @@ impl Entry {
         Ok(())
     }
 
+    /// Gives back what the record took that was let through last, and was not added.
+    pub(super) fn give_back(&self) {
+        self.limits.borrow_mut().publish.give_back();
+    }
+
     /// Notes how long something took, for limits that adapt to that.
     pub(super) fn note_work(&self, work: Work, took: Duration) {
         self.limits.borrow().publish.note(work, took);

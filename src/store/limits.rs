@@ -11,7 +11,7 @@ use super::{Store, Topic};
 use crate::config::{Adaptive, LIMIT_SETTINGS, LimitOf, LimitSettings, Overrides, TopicSettings};
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::log::announce_settings;
+use crate::log::{Mode, announce_settings};
 
 const LIMITS_FILE: &[u8] = b"limits.toml";
 const BYTES_MAX: usize = 4 << 20;
@@ -122,6 +122,9 @@ impl Store {
     /// [`Error::TopicMissing`].
     pub fn set_limit(&self, of: &LimitOf, changes: &[(String, String)], job: &Job) -> Result<()> {
         if let LimitOf::Topic(name) = of {
+            let mut overrides = self.topic(name, Mode::Write, job)?.settings()?.1;
+            set_all(&mut overrides, changes)?;
+            check_not_idle(&overrides.over(&self.defaults).limit, changes)?;
             return self.configure_topic(name, changes, job);
         }
         let _lock = self.limits().lock_rules()?;
@@ -130,10 +133,10 @@ impl Store {
             LimitOf::Reader(name) => rules.readers.entry(name.clone()).or_default(),
             _ => &mut rules.global,
         };
-        for (name, value) in changes {
-            set.set(name, value).map_err(|why| Error::SettingRefused { why })?;
-        }
-        check_adaptive(of, set.over(&TopicSettings::default()).limit.adaptive)?;
+        set_all(set, changes)?;
+        let limit = set.over(&TopicSettings::default()).limit;
+        check_adaptive(of, limit.adaptive)?;
+        check_not_idle(&limit, changes)?;
         rules.readers.retain(|_, set| !set.is_empty());
         self.root().replace(LIMITS_FILE, rules.write().as_bytes(), true)?;
         self.start_limit_anew(of)?;
@@ -184,6 +187,19 @@ impl Store {
 }
 
 /// Only a topic has groups that can be behind; and who reads slower does not make a disk faster.
+fn set_all(set: &mut Overrides, changes: &[(String, String)]) -> Result<()> {
+    let refused = |why| Error::SettingRefused { why };
+    changes.iter().try_for_each(|(name, value)| set.set(name, value).map_err(refused))
+}
+
+/// A limit that limits nothing is a mistake of whoever sets it.
+fn check_not_idle(limit: &LimitSettings, changes: &[(String, String)]) -> Result<()> {
+    match changes.iter().find_map(|(name, _)| limit.idle_without(name)) {
+        Some(why) => Err(Error::SettingRefused { why: why.to_owned() }),
+        None => Ok(()),
+    }
+}
+
 fn check_adaptive(of: &LimitOf, adaptive: Adaptive) -> Result<()> {
     let why = match (of, adaptive) {
         (_, Adaptive::Off) | (LimitOf::Topic(_), _) => return Ok(()),

@@ -59,6 +59,21 @@ fn what_is_more_than_a_burst_goes_in_pieces() {
 }
 
 #[test]
+fn a_replay_into_a_topic_passes_its_limits_in_pieces() {
+    let store = Store::new();
+    store.ok_with(&["publish", "from"], &lines(50));
+    store.ok(&["topic", "create", "t", "rate=1/h", "burst=5"]);
+    let refused = store.run(&["replay", "from", "--into", "t"]);
+    assert_eq!(refused.code(), 9);
+    assert!(refused.stderr().contains("t: published 5 records, last offset 4"), "{}", refused.stderr());
+    assert_eq!(store.ok(&["replay", "t"]), lines(5));
+    store.ok(&["limit", "set", "topic:t", "1000/s", "--burst", "10"]);
+    store.ok(&["replay", "from", "--into", "t", "--limit-wait", "1m"]);
+    assert_eq!(store.ok(&["replay", "t", "--from", "5"]), lines(50));
+    assert!(counted(&store, "topic:t", "records")["waited"].as_u64() >= Some(1));
+}
+
+#[test]
 fn many_processes_share_a_limit_and_one_that_is_killed_holds_up_nobody() {
     let store = Store::new();
     store.ok(&["topic", "create", "t", "durability=none", "rate=200/s", "burst=1"]);
@@ -99,6 +114,26 @@ fn a_change_holds_at_once_for_who_waits_already() {
     let output = waiting.wait_with_output().expect("it ends");
     assert!(output.status.success() && began.elapsed() < Duration::from_secs(25), "{output:?}");
     assert_eq!(store.ok(&["replay", "t"]), b"the burst\nwaits\n");
+}
+
+#[test]
+fn what_is_refused_for_another_reason_takes_nothing() {
+    let store = Store::new();
+    store.ok(&["topic", "create", "t", "rate=1/h", "burst=3"]);
+    for _ in 0..4 {
+        assert_eq!(store.run(&["publish", "t", "a", "b", "--expect-offset", "7"]).code(), 12);
+    }
+    store.ok(&["publish", "t", "a", "b"]);
+    assert_eq!(counted(&store, "topic:t", "records")["allowed"], 2);
+    let server = Server::start(&store, &[]);
+    store.ok(&["topic", "create", "s", "rate=1/h", "burst=2"]);
+    let mut client = server.client();
+    assert_eq!(client.say("XADD s 5-1 f v").line(), "5-1");
+    for _ in 0..4 {
+        assert!(client.say("XADD s 5-1 f v").line().contains("equal or smaller"));
+    }
+    assert_eq!(client.say("XADD s 6-1 f v").line(), "6-1");
+    assert!(client.say("XADD s 7-1 f v").line().starts_with("-LIMIT"));
 }
 
 #[test]
@@ -255,11 +290,18 @@ fn words_that_are_no_limit_are_refused() {
         &["reader:g", "1/s", "--adaptive", "on"],
         &["global", "1/s", "--adaptive", "lag:5"],
         &["topic:t", "--adaptive", "maybe"],
+        &["global", "--adaptive", "sync:10ms"],
+        &["reader:x", "--burst", "50"],
+        &["topic:t", "10/s", "--burst", "5MB"],
     ] {
         let ran = store.run(&[&["limit", "set"], words].concat());
         assert_eq!(ran.code(), 2, "{words:?}: {}", ran.stderr());
     }
     assert_eq!(store.run(&["limit", "set", "topic:none", "1/s"]).code(), 3);
+    // Settings of a topic may be given one after another.
+    let ran = store.run(&["topic", "set", "t", "adaptive=on"]);
+    assert!(ran.code() == 0 && ran.stderr().contains("t: adaptive does nothing without a rate"), "{}", ran.stderr());
+    assert_eq!(store.run(&["topic", "set", "t", "rate=1/s"]).stderr(), "");
     for words in
         [&["topic:t", "1000000000000/s", "--burst", "1000000000000"][..], &["topic:t", "1/h", "--burst", "1000000000000"]]
     {

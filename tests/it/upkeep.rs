@@ -161,3 +161,13 @@ fn a_server_keeps_its_topics() {
     stop(server, Signal::TERM);
     verify_clean(&store, "t");
 }
+
+#[test]
+fn what_would_never_end_or_means_something_else_is_refused() {
+    let store = Store::new();
+    store.ok(&["topic", "create", "t", "compact=on"]);
+    let ran = store.run(&["serve", "--upkeep-every", "0s"]);
+    assert!(ran.code() == 2 && ran.stderr().contains("--upkeep-every"), "{}", ran.stderr());
+    let ran = store.run(&["compact", "--rate", "10/s"]);
+    assert!(ran.code() == 2 && ran.stderr().contains("10B/s"), "{}", ran.stderr());
+}

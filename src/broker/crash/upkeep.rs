@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::work::INODE_WORDS;
 use super::{Case, clock, name, open, seeds};
-use crate::broker::{Upkeep, keep_topic};
+use crate::broker::{Kept, Upkeep, keep_topic};
 use crate::clock::Clock;
 use crate::codec::BatchBuilder;
 use crate::codec::batch::BatchIds;
@@ -121,7 +121,7 @@ impl Worker<'_> {
     fn keep(&self) -> Result<()> {
         for (topic, _) in TOPICS {
             let opened = self.store.topic(&name(topic), Mode::Write, &Job::new())?;
-            match keep_topic(self.store, &opened, Upkeep::default(), &Job::new()) {
+            match keep_topic(self.store, &opened, Upkeep::default(), &mut Kept::default(), &Job::new()) {
                 Ok(_) | Err(Error::Busy { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -195,7 +195,7 @@ fn check(path: &Path, ledger: &Ledger, clock: &Clock, ops: usize, disk: Arc<Disk
             other => other.expect("opens"),
         };
         look(&opened.log().clone(), topic, ledger, ops);
-        keep_topic(&store, &opened, Upkeep::default(), &Job::new()).expect("kept");
+        keep_topic(&store, &opened, Upkeep::default(), &mut Kept::default(), &Job::new()).expect("kept");
         look(opened.log(), topic, ledger, ops);
         let left: Vec<String> =
             opened.log().dir().list().unwrap().into_iter().map(|entry| String::from_utf8(entry.name).unwrap()).collect();

@@ -23,7 +23,8 @@ use rustix::fs::{Mode, OFlags};
 pub(crate) use args::Args;
 
 use self::by_topic::ByTopic;
-use self::outlet::{Outlet, Receipts, Tally};
+use self::outlet::Receipts;
+pub(super) use self::outlet::{Outlet, Tally};
 use self::stream::Sink;
 use self::writer::{ToTopic, Writer};
 use super::context::Context;

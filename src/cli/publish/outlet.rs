@@ -11,13 +11,13 @@ use crate::cli::exit::{InTopic as _, stdout_failed};
 
 /// What has been published: stored at its level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) records: u64,
-    pub(super) last: Option<Offset>,
+pub(in crate::cli) struct Tally {
+    pub(in crate::cli) records: u64,
+    pub(in crate::cli) last: Option<Offset>,
 }
 
 /// A topic that is published to.
-pub(super) struct Outlet<'e> {
+pub(in crate::cli) struct Outlet<'e> {
     topic: TopicName,
     publisher: Box<dyn Publisher + 'e>,
     expect: Option<Offset>,
@@ -27,7 +27,7 @@ pub(super) struct Outlet<'e> {
 }
 
 impl<'e> Outlet<'e> {
-    pub(super) fn open(engine: &'e dyn Engine, topic: &TopicName, options: &PublishOptions) -> Result<Outlet<'e>> {
+    pub(in crate::cli) fn open(engine: &'e dyn Engine, topic: &TopicName, options: &PublishOptions) -> Result<Outlet<'e>> {
         Ok(Outlet {
             topic: topic.clone(),
             publisher: engine.publisher(topic, options).in_topic(topic)?,
@@ -39,29 +39,34 @@ impl<'e> Outlet<'e> {
     }
 
     /// The first record must get this offset, and every further one the next.
-    pub(super) fn expect(mut self, offset: Option<Offset>) -> Outlet<'e> {
+    pub(in crate::cli) fn expect(mut self, offset: Option<Offset>) -> Outlet<'e> {
         self.expect = offset;
         self
     }
 
     /// Prints a receipt for every record once it is stored.
-    pub(super) fn with_receipts(mut self, receipts: Option<Receipts<'e>>) -> Outlet<'e> {
+    pub(in crate::cli) fn with_receipts(mut self, receipts: Option<Receipts<'e>>) -> Outlet<'e> {
         self.receipts = receipts;
         self
     }
 
-    pub(super) fn topic(&self) -> &TopicName {
+    pub(in crate::cli) fn topic(&self) -> &TopicName {
         &self.topic
     }
 
+    /// What is written, at its level or not yet.
+    pub(in crate::cli) fn written(&self) -> Tally {
+        self.written
+    }
+
     /// What is stored at its level.
-    pub(super) fn settled(&self) -> Tally {
+    pub(in crate::cli) fn settled(&self) -> Tally {
         self.settled
     }
 
     /// Writes a batch, in pieces where the rate limits do not let it through at once; tells of each. It counts once
     /// [`Outlet::settle`] has returned.
-    pub(super) fn publish(&mut self, batch: &Batch<'_>, mut each: impl FnMut(Published)) -> Result<()> {
+    pub(in crate::cli) fn publish(&mut self, batch: &Batch<'_>, mut each: impl FnMut(Published)) -> Result<()> {
         match self.publisher.batch_max().in_topic(&self.topic)? {
             None => each(self.publish_piece(batch)?),
             Some(most) => {
@@ -89,7 +94,7 @@ impl<'e> Outlet<'e> {
 
     /// Begins to make durable what is written. Who waits for receipts waits for them here too, so
     /// that they come while input flows.
-    pub(super) fn start_sync(&mut self) -> Result<()> {
+    pub(in crate::cli) fn start_sync(&mut self) -> Result<()> {
         if self.receipts.is_some() {
             return self.settle();
         }
@@ -97,7 +102,7 @@ impl<'e> Outlet<'e> {
     }
 
     /// Waits until all that is written is stored at its level.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    pub(in crate::cli) fn settle(&mut self) -> Result<()> {
         if self.written == self.settled {
             return Ok(());
         }
@@ -106,7 +111,7 @@ impl<'e> Outlet<'e> {
     }
 
     /// Settles for good.
-    pub(super) fn close(&mut self) -> Result<()> {
+    pub(in crate::cli) fn close(&mut self) -> Result<()> {
         self.publisher.close().in_topic(&self.topic)?;
         self.now_settled()
     }
@@ -133,7 +138,7 @@ impl From<anyhow::Error> for PieceError {
 }
 
 /// `offset<TAB>id<TAB>level` for every record.
-pub(super) struct Receipts<'e> {
+pub(in crate::cli) struct Receipts<'e> {
     out: Box<dyn Write + 'e>,
     pending: Vec<Published>,
 }

@@ -3,6 +3,7 @@ use crate::cli::exit::code_of;
 use crate::cli::testing::drained_pipe;
 use crate::cli::testing::memory::{Memory, name};
 use clap::Parser;
+use drave::ids::Offset;
 
 #[derive(Parser)]
 struct Typed {
@@ -124,7 +125,7 @@ fn the_pace_is_that_of_the_ids() {
 #[test]
 fn into_another_topic_all_fields_are_kept() {
     let memory = Memory::default();
-    let mut sink = Into::open(&memory, name("t"), &Job::new()).expect("in memory");
+    let mut sink = Into::open(&memory, &name("t"), Duration::ZERO, &Job::new()).expect("in memory");
     let records: [(&[FieldRef<'_>], bool); 5] = [
         (&[(b"value", b"plain")], false),
         (&[(b"key", b"k"), (b"value", b"\xff\n"), (b"h", b"1"), (b"h", b"2")], false),
@@ -136,9 +137,9 @@ fn into_another_topic_all_fields_are_kept() {
         crate::cli::testing::with_record(fields, null, |record| sink.take(&name("any"), record).expect("in memory"));
     }
     sink.finish().expect("in memory");
-    assert_eq!((sink.published, sink.last), (5, Some(Offset(4))));
+    assert_eq!(sink.outlet.written(), Tally { records: 5, last: Some(Offset(4)) });
 
-    let mut copy = Into::open(&memory, name("copy"), &Job::new()).expect("in memory");
+    let mut copy = Into::open(&memory, &name("copy"), Duration::ZERO, &Job::new()).expect("in memory");
     assert_eq!(replay(&memory, typed(&["t"]), &mut copy, &Job::new()).expect("in memory"), Exit::Done);
     copy.finish().expect("in memory");
     let kept = |topic| memory.records(topic).into_iter().map(|r| (r.fields, r.null)).collect::<Vec<_>>();
@@ -151,6 +152,7 @@ fn what_contradicts_itself_cannot_be_typed() {
     for words in [
         &["t", "--range", "1..2", "--from", "1"][..],
         &["t", "--into", "u", "--json"],
+        &["t", "--limit-wait", "1s"],
         &["t", "--json", "-0"],
         &["t", "-o", "%q"],
         &["t", "--from", "nowhere"],

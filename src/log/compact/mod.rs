@@ -23,6 +23,7 @@ mod spill;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,25 +82,25 @@ pub struct CompactedLog {
 }
 
 impl Log {
-    /// Keeps the newest record of each key, as far as segments are sealed.
+    /// Keeps the newest record of each key, as far as segments are sealed. Adds to `done` what it does, also
+    /// where it fails then: that stays done.
     ///
     /// # Errors
-    /// [`Error::Busy`] when somebody else is at the segments. What was done until an error stays done.
-    pub fn compact(&self, how: &Compaction, job: &Job) -> Result<CompactedLog> {
-        self.compact_within(how, SieveLimits::default(), job)
+    /// [`Error::Busy`] when somebody else is at the segments.
+    pub fn compact(&self, how: &Compaction, done: &mut CompactedLog, job: &Job) -> Result<()> {
+        self.compact_within(how, SieveLimits::default(), done, job)
     }
 
-    fn compact_within(&self, how: &Compaction, limits: SieveLimits, job: &Job) -> Result<CompactedLog> {
+    fn compact_within(&self, how: &Compaction, limits: SieveLimits, done: &mut CompactedLog, job: &Job) -> Result<()> {
         let head = self.head()?;
-        let mut done = CompactedLog::default();
         let mut attempt = 0;
         loop {
             self.settle_astray(job)?;
             let maintaining = if attempt == 0 { self.try_maintain(head)? } else { self.maintain(head, job)? };
             let mut pace = Pace::new(job, self.dir(), head, attempt < GIVES_WAY, how.bytes_per_second);
             let ended = Run::begin(self, head, how, limits, job).map_err(Cut::from);
-            match ended.and_then(|mut run| run.all(&mut pace, &mut done)) {
-                Ok(()) => return Ok(done),
+            match ended.and_then(|mut run| run.all(&mut pace, done)) {
+                Ok(()) => return Ok(()),
                 Err(Cut::Wanted) => {
                     attempt += 1;
                     drop(maintaining);
@@ -120,7 +121,7 @@ impl Log {
     fn is_up_to_date(&self, run: &Run<'_>) -> Result<bool> {
         let memory = Memory::read(self)?;
         let sealed = run.sealed;
-        if memory.null_due_ms <= run.reference_ms {
+        if run.null_due_ms(memory.oldest_null_ms) <= run.reference_ms {
             return Ok(false);
         }
         if run.how.only_if_dirty {
@@ -173,7 +174,7 @@ struct Run<'a> {
 /// Segments that become one.
 #[derive(Debug)]
 struct Group {
-    members: std::ops::Range<usize>,
+    members: Range<usize>,
     /// About how many bytes will be left.
     bytes: u64,
     /// Records that go.
@@ -251,8 +252,8 @@ impl<'a> Run<'a> {
         }
         self.remove_covered(&members, covered)?;
         self.replace(&members, &groups, &mut superseded, pace, done)?;
-        let nulls = members.iter().filter_map(|member| member.found.null_due_ms).min();
-        let memory = Memory { compacted_until: end, null_due_ms: nulls.unwrap_or(u64::MAX), ..Memory::read(self.log)? };
+        let nulls = members.iter().filter_map(|member| member.found.oldest_null_ms).min();
+        let memory = Memory { compacted_until: end, oldest_null_ms: nulls.unwrap_or(u64::MAX), ..Memory::read(self.log)? };
         Ok(memory.write(self.log)?)
     }
 
@@ -312,7 +313,11 @@ impl<'a> Run<'a> {
         done: &mut CompactedLog,
     ) -> pace::Result<()> {
         let mut gone = OffsetSet::default();
+        for member in members.iter().filter(|member| member.found.is_whole) {
+            member.found.absent.iter().for_each(|offset| _ = gone.insert(*offset));
+        }
         let mut written: Option<(Offset, Previous)> = None;
+        let mut replaced = Vec::new();
         if !groups.is_empty() {
             // Before the first: it tells a recovery that records have to be counted.
             Memory { compacted_until: Offset::ZERO, ..Memory::read(self.log)? }.write_durably(self.log)?;
@@ -335,13 +340,23 @@ impl<'a> Run<'a> {
             done.add(own, pack.new.position, removed);
             let previous = Previous { base: own[0].base, end_position: pack.new.position, salt: pack.new.salt };
             written = Some((pack.end, previous));
+            replaced.push(own[0].base..pack.end);
         }
-        if let Some((_, place)) = &self.deletions
-            && gone.count() > 0
-        {
-            self.log.purge_deletions(self.head, &gone, place.offset, self.job)?;
+        Ok(self.purge(gone, &replaced)?)
+    }
+
+    /// Leaves out of what is deleted what has no record any more.
+    fn purge(&self, mut gone: OffsetSet, replaced: &[Range<Offset>]) -> Result<()> {
+        // What was deleted since this run began may have been taken as superseded.
+        let now = self.log.deleted()?;
+        for range in replaced {
+            self.put_absent(range, &now, &mut gone)?;
         }
-        Ok(())
+        if gone.count() == 0 {
+            return Ok(());
+        }
+        let purged = self.deletions.as_ref().map_or(Offset::ZERO, |(_, place)| place.offset);
+        self.log.purge_deletions(self.head, &gone, purged, self.job)
     }
 
     /// Writes what is kept of some segments; says how many records are not. `None` = they do not read any more.

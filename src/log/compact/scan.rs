@@ -1,13 +1,16 @@
 //! Looking at the sealed segments: what is in them, and which records are superseded.
 
+use std::ops::Range;
+
 use super::pace::Pace;
 use super::sieve::Sieve;
 use super::{Run, pace};
 use crate::codec::segment::{HEADER_BYTES, Previous};
-use crate::codec::{Frame, FrameKind, SegmentHeader};
+use crate::codec::{Frame, FrameKind, OffsetSet, SegmentHeader};
 use crate::disk::{Access, Map};
 use crate::error::{Error, Result};
 use crate::ids::Offset;
+use crate::log::deleted::Deleted;
 use crate::log::segment::Segment;
 use crate::log::sweep::{Bounds, Link, Standing, chain, said_by};
 use crate::log::walk::{Found, Walk};
@@ -33,10 +36,12 @@ pub(super) struct Scanned {
     pub(super) records: u64,
     /// Deleted records, and those below the log start.
     pub(super) gone: u64,
+    /// Deleted offsets without a record, which are to be forgotten.
+    pub(super) absent: Vec<Offset>,
     /// Nulls that are due, superseded or not.
     pub(super) nulls_due: u64,
-    /// When the next one is due.
-    pub(super) null_due_ms: Option<u64>,
+    /// Of when the oldest one is that is not.
+    pub(super) oldest_null_ms: Option<u64>,
 }
 
 /// Segments that another one covers, with its index.
@@ -122,6 +127,30 @@ impl Run<'_> {
         Ok(is_whole && end == member.next.base)
     }
 
+    /// What was deleted since this run began in a segment that it has written, and has no record there.
+    pub(super) fn put_absent(&self, range: &Range<Offset>, now: &Deleted, gone: &mut OffsetSet) -> Result<()> {
+        let mut fresh = now.next_deleted(range.start).filter(|offset| *offset < range.end);
+        while fresh.is_some_and(|offset| self.deleted.contains(offset)) {
+            fresh = fresh.and_then(|offset| now.next_deleted(offset.plus(1))).filter(|offset| *offset < range.end);
+        }
+        if fresh.is_none() {
+            return Ok(());
+        }
+        let segment = Segment::open(self.log.dir(), range.start, Access::Read, || Ok(None))?;
+        let map = Map::new(&segment.file, segment.file.length()?)?;
+        let mut walk = Walk::new(&map, segment.salt, HEADER_BYTES as u64, segment.base);
+        let (mut scratch, mut absent) = (Vec::new(), Vec::new());
+        loop {
+            match walk.step() {
+                Found::End => break,
+                Found::Frame(frame) => absent_in(&frame, now, &mut scratch, &mut absent),
+                Found::Bad { .. } => {}
+            }
+        }
+        absent.into_iter().for_each(|offset| _ = gone.insert(offset));
+        Ok(())
+    }
+
     /// Reads a segment, and takes its keys in.
     pub(super) fn scan(&self, member: &mut Member, sieve: &mut Sieve<'_>, pace: &mut Pace<'_>) -> pace::Result<()> {
         let mut found = Scanned::default();
@@ -131,6 +160,7 @@ impl Run<'_> {
             if frame.header.kind != FrameKind::Records {
                 return Ok(());
             }
+            absent_in(frame, &self.deleted, &mut scratch, &mut found.absent);
             let malformed = |what: String| Error::Damaged { path: "".into(), position: frame.header.position, what };
             for record in frame.records(&mut scratch).map_err(|why| malformed(why.to_string()))? {
                 let record = record.map_err(|why| malformed(why.to_string()))?;
@@ -146,11 +176,11 @@ impl Run<'_> {
                 let Some(key) = record.key() else { continue };
                 sieve.add(key, offset)?;
                 if record.null {
-                    let due_ms = self.null_due_ms(record.id.ms);
-                    if due_ms <= self.reference_ms {
+                    let ms = record.id.ms;
+                    if self.null_due_ms(ms) <= self.reference_ms {
                         found.nulls_due += 1;
                     } else {
-                        found.null_due_ms = Some(found.null_due_ms.map_or(due_ms, |before| before.min(due_ms)));
+                        found.oldest_null_ms = Some(found.oldest_null_ms.map_or(ms, |before| before.min(ms)));
                     }
                 }
             }
@@ -159,5 +189,26 @@ impl Run<'_> {
         found.is_whole &= member.header.is_some();
         member.found = found;
         Ok(())
+    }
+}
+
+/// The deleted offsets that a frame covers and holds no record at.
+fn absent_in(frame: &Frame<'_>, deleted: &Deleted, scratch: &mut Vec<u8>, out: &mut Vec<Offset>) {
+    let header = &frame.header;
+    let next = |from: Offset| deleted.next_deleted(from).filter(|offset| *offset < header.end());
+    if header.kind != FrameKind::Records || header.count == header.span || next(header.base).is_none() {
+        return;
+    }
+    // What cannot be read is left alone.
+    let Ok(records) = frame.records(scratch) else { return };
+    let Ok(there) = records.map(|record| record.map(|record| record.offset)).collect::<std::result::Result<Vec<_>, _>>() else {
+        return;
+    };
+    let mut at = next(header.base);
+    while let Some(offset) = at {
+        if there.binary_search(&offset).is_err() {
+            out.push(offset);
+        }
+        at = next(offset.plus(1));
     }
 }

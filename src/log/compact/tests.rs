@@ -15,6 +15,9 @@ use crate::ids::{Epoch, Incarnation, RecordId};
 use crate::log::testing::make;
 use crate::log::{GapReason, HEAD, LogOptions, LogReader, Mode, Opening, Severity, Step, segment, verify};
 
+mod dead;
+mod deleting;
+
 const NOW: u64 = 1_700_000_000_000;
 
 fn how() -> Compaction {
@@ -25,6 +28,11 @@ fn how() -> Compaction {
         dry_run: false,
         only_if_dirty: false,
     }
+}
+
+fn compact(log: &Log, how: &Compaction) -> Result<CompactedLog> {
+    let mut done = CompactedLog::default();
+    log.compact(how, &mut done, &Job::new()).map(|()| done)
 }
 
 fn open_at(above: &Arc<Dir>, clock: &Clock, segment_bytes: u64) -> Log {
@@ -134,9 +142,9 @@ fn the_newest_record_of_each_key_is_kept_where_it_was() {
     }
     let (before, bases) = (read(&log), segment::list(log.dir()).expect("listed"));
     let sealed = bases.last().expect("some").0;
-    let told = log.compact(&Compaction { dry_run: true, ..how() }, &Job::new()).expect("looked");
+    let told = compact(&log, &Compaction { dry_run: true, ..how() }).expect("looked");
     assert_eq!(read(&log), before);
-    let done = log.compact(&how(), &Job::new()).expect("compacted");
+    let done = compact(&log, &how()).expect("compacted");
     assert_eq!((told.records, told.segments), (done.records, done.segments));
     let after = read(&log);
     assert_eq!(after.keys().copied().collect::<Vec<_>>(), expected(&all, &[], sealed));
@@ -146,7 +154,7 @@ fn the_newest_record_of_each_key_is_kept_where_it_was() {
     assert_eq!(left, [Offset(0), Offset(sealed)], "small segments are one");
     assert_eq!(done.segments as usize, bases.len() - left.len());
     agrees(&log, &after);
-    assert_eq!(log.compact(&how(), &Job::new()).expect("nothing to do"), CompactedLog::default());
+    assert_eq!(compact(&log, &how()).expect("nothing to do"), CompactedLog::default());
     // The page is lost; others see the same.
     drop(log);
     above.dir(b"t").expect("there").unlink(HEAD).expect("removed");
@@ -166,17 +174,33 @@ fn a_null_goes_when_it_is_old_and_takes_the_key_with_it() {
     let fill =
         || (0..60).for_each(|number| write(&log, &[(None, Some(format!("{number} {}", "x".repeat(100))))], Compression::None));
     fill();
-    log.compact(&how(), &Job::new()).expect("compacted");
+    compact(&log, &how()).expect("compacted");
     let has = |offset: u64| read(&log).contains_key(&offset);
     assert_eq!([0, 1, 2, 3].map(has), [false, true, true, true]);
     // A clock that jumps makes nothing old.
     hand.fetch_add(365 * 86_400_000, Ordering::Relaxed);
-    log.compact(&how(), &Job::new()).expect("compacted");
+    compact(&log, &how()).expect("compacted");
     assert!(has(2));
     fill();
-    log.compact(&how(), &Job::new()).expect("compacted");
+    compact(&log, &how()).expect("compacted");
     assert_eq!([0, 1, 2, 3].map(has), [false, true, false, true], "a null without a key is a record like any other");
     agrees(&log, &read(&log));
+}
+
+#[test]
+fn a_null_goes_as_soon_as_a_lowered_age_says() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (clock, hand) = clock();
+    let log = open_at(&make(place.path()), &clock, 4096);
+    write(&log, &[(Some("key 1".to_owned()), None)], Compression::None);
+    hand.fetch_add(600_000, Ordering::Relaxed);
+    (0..60).for_each(|number| write(&log, &[(None, Some(format!("{number} {}", "x".repeat(100))))], Compression::None));
+    assert_eq!(compact(&log, &how()).expect("compacted").records, 0);
+    let only_if_dirty = true;
+    assert_eq!(compact(&log, &Compaction { only_if_dirty, ..how() }).expect("looked").records, 0);
+    let tombstone_age = Duration::from_secs(300);
+    assert_eq!(compact(&log, &Compaction { tombstone_age, only_if_dirty, ..how() }).expect("compacted").records, 1);
+    assert!(!read(&log).contains_key(&0));
 }
 
 #[test]
@@ -196,7 +220,7 @@ fn deleted_records_go_and_are_forgotten() {
     let mut deleted = vec![10, 11, 150, 220, 221];
     delete(&deleted);
     assert_eq!(other.live_count().expect("counted"), 295);
-    log.compact(&how(), &Job::new()).expect("compacted");
+    compact(&log, &how()).expect("compacted");
     let after = read(&log);
     assert_eq!(after.keys().copied().collect::<Vec<_>>(), expected(&all, &deleted, sealed));
     assert!(after.contains_key(&120) && after.contains_key(&121));
@@ -244,7 +268,7 @@ fn deletions_that_a_dead_compaction_made_good_are_counted_once() {
     agrees(&log, &after);
     log.trim(Offset(2), &Job::new()).expect("trimmed");
     agrees(&log, &read(&log));
-    log.compact(&how(), &Job::new()).expect("compacted");
+    compact(&log, &how()).expect("compacted");
     assert_eq!(log.deleted().expect("known").count(), 0);
     agrees(&log, &read(&log));
 }
@@ -267,7 +291,7 @@ fn a_damaged_segment_stays_as_it_is_and_no_null_behind_it_goes() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&path, &bytes).expect("written");
-    log.compact(&how(), &Job::new()).expect("compacted");
+    compact(&log, &how()).expect("compacted");
     assert_eq!(std::fs::read(&path).expect("read"), bytes);
     let mut reader = LogReader::new(Offset::ZERO, log.epoch());
     let (mut nulls, mut gaps, mut scratch) = (0, 0, Vec::new());
@@ -293,8 +317,8 @@ fn two_at_once_are_refused_and_who_waits_goes_first() {
     (0..200).for_each(|number| write(&log, &[keyed(number % 3, number)], Compression::None));
     {
         let _held = log.try_maintain(log.head().expect("live")).expect("free");
-        assert!(matches!(other.compact(&how(), &Job::new()), Err(Error::Busy { what: "the maintenance lock", .. })));
-        assert!(matches!(log.compact(&how(), &Job::new()), Err(Error::Busy { .. })));
+        assert!(matches!(compact(&other, &how()), Err(Error::Busy { what: "the maintenance lock", .. })));
+        assert!(matches!(compact(&log, &how()), Err(Error::Busy { .. })));
         assert!(matches!(other.expire(Offset(10), &Job::new()), Err(Error::Busy { .. })));
         // Who trims does not wait: its records are gone for readers.
         assert_eq!(other.trim(Offset(100), &Job::new()).expect("trimmed").segments, 0);
@@ -306,7 +330,7 @@ fn two_at_once_are_refused_and_who_waits_goes_first() {
     assert!(pace.check().is_ok());
     head.want_maintenance();
     assert!(matches!(pace.check(), Err(Cut::Wanted)));
-    log.compact(&how(), &Job::new()).expect("compacted");
+    compact(&log, &how()).expect("compacted");
     assert!(segment::list(log.dir()).expect("listed")[0] >= Offset(80), "what was trimmed is removed by the next run");
 }
 
@@ -396,7 +420,7 @@ proptest! {
                 Act::Compact => {
                     let sealed = segment::list(log.dir()).expect("listed").last().expect("some").0;
                     let before = read(&log);
-                    log.compact_within(&how(), limits, &Job::new()).expect("compacted");
+                    log.compact_within(&how(), limits, &mut CompactedLog::default(), &Job::new()).expect("compacted");
                     let after = read(&log);
                     let of = |found: &BTreeMap<u64, (RecordId, Written)>| {
                         let mut newest = BTreeMap::new();
