@@ -259,7 +259,7 @@ impl Place {
         let in_log = |part: &str| base_of(part.as_bytes()).map(|_| Place::Segment);
         let place = match next() {
             MANIFEST => Some(Place::Manifest),
-            "store.toml" => Some(Place::File),
+            "store.toml" | "limits.toml" => Some(Place::File),
             "cursors" => (is_name(next()) && is_name(next())).then_some(Place::File),
             "topics" if is_name(next()) => match next() {
                 "topic.toml" => Some(Place::File),
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn only_what_a_store_makes_has_a_place() {
         let segment = "00000000000000000007.log";
-        for path in ["store.toml", "cursors/a/b", "topics/a/topic.toml", "topics/a/groups/g/checkpoint-1"] {
+        for path in ["store.toml", "limits.toml", "cursors/a/b", "topics/a/topic.toml", "topics/a/groups/g/checkpoint-1"] {
             assert_eq!(Place::of(path), Some(Place::File), "{path}");
         }
         for path in ["topics/a/", "topics/a/deleted/", "topics/%41/groups/g/"] {
@@ -389,6 +389,7 @@ mod tests {
             "/store.toml",
             "./store.toml",
             "store.toml/",
+            "limits.toml/x",
             "manifest/x",
             "topics",
             "topics/a",

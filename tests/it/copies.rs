@@ -22,6 +22,8 @@ fn made() -> Store {
     store.ok(&["topic", "create", "empty"]);
     let lines: String = (0..100).map(|line| format!("k{}:{line:0100}\n", line % 7)).collect();
     store.ok_with(&["publish", "orders", "-K", ":"], lines.as_bytes());
+    store.ok(&["limit", "set", "global", "100000/s"]);
+    store.ok(&["limit", "set", "reader:billing", "5MB/s"]);
     store.ok(&["publish", &long, "one", "two"]);
     store.ok(&["topic", "trim", "orders", "--before", "30", "--yes"]);
     store.ok(&["tail", "orders", "--as", "reader", "-n", "5"]);
@@ -62,7 +64,7 @@ fn contents(path: &Path) -> Vec<String> {
         ran.stdout().to_owned()
     };
     let topics = read(&["topic", "list"]);
-    let mut found = vec![topics.clone(), read(&["inspect", "cursors"])];
+    let mut found = vec![topics.clone(), read(&["inspect", "cursors"]), read(&["limit", "list"])];
     for topic in topics.lines().skip(1) {
         found.push(read(&["replay", topic, "--json"]));
         found.push(read(&["topic", "show", topic]));

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Epoch, TopicName};
 use crate::job::Job;
 use crate::log::{Mode, establish};
+use crate::store::limits::{LIMITS_BYTES_MAX, LIMITS_FILE};
 use crate::store::settings_file::{self, STORE_FILE};
 use crate::store::snapshot::shelf::open_lock;
 use crate::store::topics::{NEW, trash_name};
@@ -23,8 +24,8 @@ use crate::store::{CURSORS, Store, StoreOptions, TOPICS, exists_already, hashed_
 pub(in crate::store) const RESTORING: &[u8] = b".restoring";
 /// Held by who restores into a store that is there.
 const LOCK: &[u8] = b".restore.lock";
-/// `store.toml`, or a cursor.
-const SMALL_BYTES_MAX: u64 = 1 << 20;
+/// `limits.toml`, the largest; `store.toml`, or a cursor.
+pub(super) const SMALL_BYTES_MAX: u64 = LIMITS_BYTES_MAX as u64;
 
 /// What is being restored.
 pub(super) struct Staging<'a> {
@@ -70,6 +71,9 @@ impl<'a> Staging<'a> {
                     root.remove_dir_all(name)?;
                     leftovers += 1;
                 }
+            }
+            if root.stat(LIMITS_FILE.as_bytes())?.is_some() {
+                root.unlink(LIMITS_FILE.as_bytes())?;
             }
             root.make_dir(TOPICS)?;
         }
@@ -276,6 +280,10 @@ impl<'a> Staging<'a> {
                 return Err(Error::NotEmpty { path: self.root.path().to_owned() });
             }
         }
+        // The limits of a store that is there stay its own.
+        if let Some(contents) = self.small.get(LIMITS_FILE) {
+            self.root.create_file(LIMITS_FILE.as_bytes())?.write_all_at(&[contents], 0)?;
+        }
         self.root.sync_tree()?;
         self.root.create_new(STORE_FILE.as_bytes(), store_file)?;
         self.root.sync()?;
@@ -339,6 +347,7 @@ impl<'a> Staging<'a> {
         } else if self.root.stat(STORE_FILE.as_bytes()).is_ok_and(|meta| meta.is_none()) {
             let _ = self.root.remove_dir_all(TOPICS);
             let _ = self.root.remove_dir_all(CURSORS);
+            let _ = self.root.unlink(LIMITS_FILE.as_bytes());
             let _ = self.root.unlink(RESTORING);
         }
     }
@@ -393,8 +402,8 @@ fn claim(root: &Dir) -> Result<File> {
 
 fn check_is_free(root: &Dir) -> Result<()> {
     let is_claimed = root.stat(RESTORING)?.is_some();
-    let is_ours =
-        |name: &[u8]| name == RESTORING || is_claimed && (name == TOPICS || name == CURSORS || name.starts_with(b".tmp-"));
+    let ours = [TOPICS, CURSORS, LIMITS_FILE.as_bytes()];
+    let is_ours = |name: &[u8]| name == RESTORING || is_claimed && (ours.contains(&name) || name.starts_with(b".tmp-"));
     match root.list()?.iter().any(|entry| !is_ours(&entry.name)) {
         true => Err(Error::NotEmpty { path: root.path().to_owned() }),
         false => Ok(()),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tar::{Archive, Entry, EntryType};
 
-use super::staging::Staging;
+use super::staging::{SMALL_BYTES_MAX, Staging};
 use super::{RestoreOptions, Restored, Wanted};
 use crate::codec::Manifest;
 use crate::codec::manifest::{MANIFEST, Place};
@@ -21,8 +21,6 @@ const ORIGIN: &str = "the snapshot's tar";
 const BUFFER_BYTES: usize = 256 << 10;
 /// A million topics with three groups each.
 const MANIFEST_BYTES_MAX: u64 = 1 << 30;
-/// `store.toml`, or a cursor.
-const SMALL_BYTES_MAX: u64 = 1 << 20;
 
 /// As [`super::restore`], from a tar.
 ///

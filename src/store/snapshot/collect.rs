@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::ids::{GroupName, TopicName};
 use crate::job::Job;
 use crate::log::{DELETED, Log, Mode};
+use crate::store::limits::LIMITS_FILE;
 use crate::store::settings_file::{STORE_FILE, TOPIC_FILE};
 use crate::store::{CURSORS, ListedTopic, Store, TOPICS, Topic};
 
@@ -62,7 +63,9 @@ impl<'a> Collector<'a> {
             self.topic(topic)?;
         }
         self.follow_changes(&found)?;
-        self.file(self.store.root(), STORE_FILE.as_bytes(), STORE_FILE, &mut files)?;
+        for name in [LIMITS_FILE, STORE_FILE] {
+            self.file(self.store.root(), name.as_bytes(), name, &mut files)?;
+        }
         let mut manifest = Manifest { made, store: self.store.id().to_owned(), files, logs: Vec::new(), dropped: self.dropped };
         for part in self.topics.into_values() {
             manifest.files.extend(part.files);
