@@ -274,6 +274,16 @@ impl Place {
         };
         place.filter(|_| parts.next().is_none())
     }
+
+    /// Whether a directory may lie at a path in a snapshot.
+    #[must_use]
+    pub fn is_dir(path: &str) -> bool {
+        let segment = file_name(Offset::ZERO);
+        matches!(path, "topics" | "cursors")
+            || path.strip_suffix("/groups").is_some_and(|topic| Place::of(&format!("{topic}/deleted/{segment}")).is_some())
+            || path.starts_with("cursors/") && Place::of(&format!("{path}/a")).is_some()
+            || path.starts_with("topics/") && Place::of(&format!("{path}/{segment}")).is_some()
+    }
 }
 
 fn put(out: &mut Vec<u8>, line: &Line) {
@@ -406,6 +416,29 @@ mod tests {
         ];
         for path in foreign {
             assert_eq!(Place::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn directories_lie_only_where_a_store_makes_them() {
+        for path in ["topics", "cursors", "cursors/a", "topics/a", "topics/a/deleted", "topics/a/groups", "topics/a/groups/%41"] {
+            assert!(Place::is_dir(path), "{path}");
+        }
+        for path in [
+            "",
+            "a",
+            "groups",
+            "topics/groups/g",
+            "topics/..",
+            "topics/a/groups/g/h",
+            "topics/a/b",
+            "cursors/..",
+            "cursors/a/b",
+            "topics//groups",
+            "topics/a/groups/g/groups",
+            "topics/a/",
+        ] {
+            assert!(!Place::is_dir(path), "{path}");
         }
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::snapshot::shelf;
 use super::{STORE_FILE, Store, StoreOptions};
 use crate::clock::Clock;
-use crate::codec::manifest::MANIFEST;
+use crate::codec::manifest::{MANIFEST, Place};
 use crate::codec::{Manifest, name};
 use crate::disk::{Access, Dir, Disk, EntryKind};
 use crate::error::{Error, Result};
@@ -220,20 +220,13 @@ impl Wanted {
         for log in &manifest.logs {
             files.extend(log.segments.iter().map(|segment| format!("{}/{}", log.path, segment.file_name())));
         }
-        let logs: BTreeSet<&str> = manifest.logs.iter().map(|log| &log.path[..]).collect();
         for (path, kind) in seen {
-            let below = format!("{path}/");
-            let leads = |name: &str| name == path || name.starts_with(&below);
-            let is_dropped = manifest.dropped.iter().any(|dropped| leads(dropped) || path.starts_with(&format!("{dropped}/")));
+            let is_below = |above: &String| path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let is_dropped = manifest.dropped.iter().any(is_below);
             let is_named = match kind {
                 EntryKind::File => path == MANIFEST || files.contains(path),
-                EntryKind::Dir => {
-                    let mut next = files.range(below.clone()..).next().map(String::as_str).into_iter();
-                    path.is_empty()
-                        || next.any(leads)
-                        || logs.contains(&path[..])
-                        || logs.range(&below[..]..).next().is_some_and(|log| leads(log))
-                }
+                // It holds what is named, or nothing: a group that was deleted meanwhile, say.
+                EntryKind::Dir => path.is_empty() || Place::is_dir(path),
                 EntryKind::Other => false,
             };
             if !is_named && !is_dropped {
