@@ -73,7 +73,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
     let into = super::context::parse_place(args.into)?;
     context.handle_signals()?;
     let clock = Clock::system();
-    let mut options = RestoreOptions { topics: args.topics, replace: args.replace, unsafe_fs: context.unsafe_fs(), clock };
+    let letters = args.topics.iter().filter_map(|topic| dead_letter_topic(topic).ok()).collect();
+    let (topics, replace, unsafe_fs) = (args.topics, args.replace, context.unsafe_fs());
+    let options = RestoreOptions { topics, letters, replace, unsafe_fs, clock };
     let restored = if is_stream {
         let _bar = Bar::start(&context.job, !context.quiet);
         restore_stream(&mut io::stdin().lock(), &into, &options, &context.job)?
@@ -82,9 +84,6 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
         for (path, why) in &found.passed_over {
             context.say(&format!("passed over {}, which is not whole: {why}", path.display()));
         }
-        let letters = options.topics.iter().filter_map(|topic| dead_letter_topic(topic).ok());
-        let letters: Vec<TopicName> = letters.filter(|topic| found.has_topic(topic) && !options.topics.contains(topic)).collect();
-        options.topics.extend(letters);
         if let Some(consent) = consent {
             let conflicts = found.conflicts(&into, &options)?;
             if !conflicts.is_empty() {

@@ -110,6 +110,11 @@ fn a_restored_store_holds_what_the_store_held() {
     assert_eq!(ran.code(), 0, "{}", ran.stderr());
     assert_eq!(on(&piped, &["topic", "list"], b"").stdout(), "topic\norders\norders.dlq\n");
     assert!(on(&piped, &["replay", "orders"], b"").stdout().ends_with("later\n"));
+    // With a topic go its dead letters, if it has any, wherever they come from.
+    let part = store.beside().join("part");
+    let ran = store.shell(&format!("drave snapshot - | drave restore - empty orders --into {}", part.display()));
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    assert_eq!(on(&part, &["topic", "list"], b"").stdout(), "topic\nempty\norders\norders.dlq\n");
     let tarred = store.beside().join("tarred");
     let ran = store.shell(&format!("tar c -C {} . | drave restore - --into {}", made.display(), tarred.display()));
     assert_eq!(ran.code(), 0, "{}", ran.stderr());

@@ -93,7 +93,7 @@ fn keep_one() -> SnapshotOptions {
 }
 
 fn options(clock: &Clock, replace: bool) -> RestoreOptions {
-    RestoreOptions { topics: Vec::new(), replace, unsafe_fs: false, clock: clock.clone() }
+    RestoreOptions { topics: Vec::new(), letters: Vec::new(), replace, unsafe_fs: false, clock: clock.clone() }
 }
 
 /// Restores the newest snapshot below `root`, and returns how many records of each topic it had.

@@ -37,6 +37,8 @@ use staging::Staging;
 pub struct RestoreOptions {
     /// These topics; none = all.
     pub topics: Vec<TopicName>,
+    /// Those of these, too, that are in the snapshot: the topics of their dead letters.
+    pub letters: Vec<TopicName>,
     /// Topics that are there already are replaced.
     pub replace: bool,
     /// Use a directory though its file system is not known to be safe.
@@ -109,12 +111,6 @@ impl FoundSnapshot {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.manifest.logs.iter().map(crate::codec::LogFacts::bytes).sum()
-    }
-
-    /// Whether it holds the topic.
-    #[must_use]
-    pub fn has_topic(&self, topic: &TopicName) -> bool {
-        has_topic(&self.manifest, &name::escape(topic.as_bytes()))
     }
 
     /// Which topics a restore would replace in the store at `into`.
@@ -194,16 +190,19 @@ fn copy_file(found: &FoundSnapshot, path: &str, bytes: u64, staging: &mut Stagin
 struct Wanted {
     /// Directories of topics; `None` = all.
     topics: Option<BTreeMap<String, TopicName>>,
+    /// Those of these, too, that are there.
+    letters: BTreeSet<String>,
 }
 
 impl Wanted {
     fn of(options: &RestoreOptions) -> Wanted {
         let named = options.topics.iter().map(|topic| (name::escape(topic.as_bytes()), topic.clone()));
-        Wanted { topics: (!options.topics.is_empty()).then(|| named.collect()) }
+        let letters = options.letters.iter().map(|topic| name::escape(topic.as_bytes())).collect();
+        Wanted { topics: (!options.topics.is_empty()).then(|| named.collect()), letters }
     }
 
     fn has_topic(&self, file_name: &str) -> bool {
-        self.topics.as_ref().is_none_or(|topics| topics.contains_key(file_name))
+        self.topics.as_ref().is_none_or(|topics| topics.contains_key(file_name) || self.letters.contains(file_name))
     }
 
     /// Whether the file, or log, at `path` is wanted. Without topic, it is the store's.
