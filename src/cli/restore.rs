@@ -21,7 +21,7 @@ use super::{Result, topic_name};
 
 /// Make a store, or topics of one, of a snapshot
 ///
-/// SRC is a snapshot, a directory of snapshots (its newest whole one), or - for a tar on stdin. Every byte is verified before anybody sees any of it:
+/// SRC is a snapshot, a directory of snapshots (its newest whole one; if it holds those of several stores: exit 10), or - for a tar on stdin. Every byte is verified before anybody sees any of it:
 /// what is damaged or missing is exit 7 with the name of the file, and nothing is restored. To restore the other topics all the same, name them.
 ///
 /// STORE is an absent or empty directory; or a store, which the topics are put into. Groups and cursors go on where the snapshot had them, and what was
@@ -83,6 +83,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
         let found = find_snapshot(Path::new(&args.src))?;
         for (path, why) in &found.passed_over {
             context.say(&format!("passed over {}, which is not whole: {why}", path.display()));
+        }
+        if found.is_only_partial {
+            context.say("there is no snapshot of the whole store, only of some topics; this is the newest");
         }
         if let Some(consent) = consent {
             let conflicts = found.conflicts(&into, &options)?;

@@ -73,7 +73,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", requires = "snapshot_every")]
     snapshot_to: Option<PathBuf>,
 
-    /// Then remove all but the N newest [default: none is removed]
+    /// Then remove all but the N newest of this store [default: none is removed]
     #[arg(long, value_name = "N", requires = "snapshot_to")]
     snapshot_keep: Option<NonZeroU32>,
     /// How often retention and compaction look after the topics

@@ -36,11 +36,11 @@ pub(crate) struct Args {
     #[arg(value_name = "TOPIC", value_parser = topic_name())]
     topics: Vec<TopicName>,
 
-    /// Then remove all but the N newest snapshots in DEST
+    /// Then remove all but the N newest snapshots in DEST; counted, and removed, are those of this store and the same topics only
     #[arg(long, value_name = "N")]
     keep: Option<NonZeroU32>,
 
-    /// Keep also the last snapshot of each of the last N days that have any
+    /// Keep only the last snapshot of each of the last N days that have any; with --keep, also the newest
     #[arg(long, value_name = "N")]
     keep_daily: Option<NonZeroU32>,
 

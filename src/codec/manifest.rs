@@ -1,7 +1,7 @@
 //! The manifest of a snapshot: what is in it. Written last, so a snapshot without one is none.
 //!
 //! ```text
-//! {"snapshot":{"version":1,"made_ms":...,"store":"<id>"}}
+//! {"snapshot":{"version":1,"made_ms":...,"store":"<id>"}}          of some topics only: "topics":["orders"]
 //! {"file":{"path":"store.toml","bytes":...,"crc":...}}
 //! {"log":{"path":"topics/orders", ..., "segments":[...]}}          likewise deletions and groups
 //! {"dropped":"topics/gone"}                                        in a stream: to be passed over
@@ -33,6 +33,8 @@ pub struct Manifest {
     pub made: TimestampMs,
     /// The store's id.
     pub store: String,
+    /// The directories of the topics that it was to be made of, by name; none = all.
+    pub topics: Vec<String>,
     /// Files that are copied whole.
     pub files: Vec<FileFacts>,
     /// Logs.
@@ -116,6 +118,8 @@ struct Head {
     version: u32,
     made_ms: TimestampMs,
     store: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    topics: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -167,7 +171,7 @@ impl Manifest {
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let head = Head { version: VERSION, made_ms: self.made, store: self.store.clone() };
+        let head = Head { version: VERSION, made_ms: self.made, store: self.store.clone(), topics: self.topics.clone() };
         let mut out = Vec::new();
         put(&mut out, &Line::Snapshot(head));
         self.files.iter().for_each(|file| put(&mut out, &Line::File(file.clone())));
@@ -206,7 +210,7 @@ impl Manifest {
             _ => {}
         }
         let Ok(Line::Snapshot(head)) = serde_json::from_slice(first) else { return Err(damaged("not a manifest")) };
-        let mut manifest = Manifest { made: head.made_ms, store: head.store, ..Manifest::default() };
+        let mut manifest = Manifest { made: head.made_ms, store: head.store, topics: head.topics, ..Manifest::default() };
         for line in lines.filter(|line| !line.is_empty()) {
             match serde_json::from_slice(line).map_err(|error| BadManifest::Damaged(format!("a line cannot be read: {error}")))? {
                 Line::File(file) => manifest.files.push(file),
@@ -328,6 +332,7 @@ mod tests {
         Manifest {
             made: TimestampMs(1_700_000_000_000),
             store: "00ff".to_owned(),
+            topics: vec!["orders".to_owned()],
             files: vec![FileFacts { path: "store.toml".to_owned(), bytes: 9, crc: 10 }],
             logs: vec![
                 log("topics/orders", vec![segment(10, 20), segment(20, 30)]),
@@ -357,6 +362,14 @@ mod tests {
         let crc = crc32fast::hash(&bytes);
         put(&mut bytes, &Line::End(End { crc }));
         bytes
+    }
+
+    #[test]
+    fn one_that_does_not_say_of_which_topics_is_of_all() {
+        let older = sealed("{\"snapshot\":{\"version\":1,\"made_ms\":7,\"store\":\"00ff\"}}\n");
+        let all = Manifest { made: TimestampMs(7), store: "00ff".to_owned(), ..Manifest::default() };
+        assert_eq!(Manifest::parse(&older).as_ref(), Ok(&all));
+        assert_eq!(all.encode(), older);
     }
 
     #[test]

@@ -305,6 +305,45 @@ fn the_newest_whole_one_is_restored_and_those_that_are_not_kept_go() {
 }
 
 #[test]
+fn stores_and_selections_of_topics_share_a_directory_and_neither_counts_for_another() {
+    let (store, other) = (made(), Store::new());
+    let dest = copies(&store);
+    let to = dest.to_str().expect("UTF-8");
+    let whole = snapshot(&store, &[]);
+    let part = snapshot(&store, &["orders", "--keep", "1"]);
+    let ran = restored(&store, &dest, &[]);
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    assert!(
+        ran.stderr().contains(part.to_str().expect("UTF-8")) && ran.stderr().contains("some topics only"),
+        "{}",
+        ran.stderr()
+    );
+    assert_eq!(contents(&store.beside().join("restored")), contents(&store.path()), "of all, though it is older");
+    let newer = snapshot(&store, &["orders", "--keep", "1"]);
+    assert!(whole.is_dir() && newer.is_dir() && !part.exists());
+    other.ok(&["topic", "create", "other"]);
+    let foreign = String::from_utf8(other.ok(&["snapshot", to, "--keep", "1"])).expect("UTF-8");
+    assert!([&whole, &newer, &PathBuf::from(foreign.trim_end())].iter().all(|path| path.is_dir()));
+    let ran = restored_into(&store, &dest, &store.beside().join("which"), &[]);
+    assert_eq!(ran.code(), 10, "{}", ran.stderr());
+    assert!(ran.stderr().contains("several stores"), "{}", ran.stderr());
+    std::fs::remove_dir_all(foreign.trim_end()).expect("removed");
+    std::fs::remove_dir_all(&whole).expect("removed");
+    let ran = restored_into(&store, &dest, &store.beside().join("part"), &[]);
+    assert!(ran.code() == 0 && ran.stderr().contains("only of some topics"), "{}", ran.stderr());
+    // For who is to make one of all each hour there is none yet.
+    let mut server = store.start(&["serve", "--snapshot-every", "1h", "--snapshot-to", to]);
+    let made = || std::fs::read_dir(&dest).expect("listed").filter(|entry| entry.as_ref().is_ok_and(is_snapshot)).count();
+    wait_until("there are two", || made() == 2);
+    kill_process(Pid::from_child(&server), Signal::TERM).expect("it runs");
+    assert!(server.wait().expect("it ends").success());
+}
+
+fn is_snapshot(entry: &std::fs::DirEntry) -> bool {
+    !entry.file_name().to_string_lossy().starts_with('.')
+}
+
+#[test]
 fn only_one_makes_snapshots_in_a_directory() {
     let store = made();
     snapshot(&store, &[]);

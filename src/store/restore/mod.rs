@@ -69,11 +69,15 @@ pub struct FoundSnapshot {
     manifest: Manifest,
     /// Newer ones beside it that are not whole, and why.
     pub passed_over: Vec<(PathBuf, String)>,
+    /// There is none of all topics beside it.
+    pub is_only_partial: bool,
 }
 
-/// The snapshot in the directory `path`, or the newest whole one of those in it.
+/// The snapshot in the directory `path`, or of those in it the newest whole one of all topics; if there are
+/// only such of some topics, the newest of these.
 ///
 /// # Errors
+/// [`Error::EntryRefused`] when there are snapshots of several stores;
 /// [`Error::NameMissing`] when there is none; [`Error::Damaged`] and [`Error::VersionTooNew`] of its manifest.
 pub fn find_snapshot(path: &Path) -> Result<FoundSnapshot> {
     find_on(path, Disk::open()?)
@@ -87,16 +91,42 @@ pub(crate) fn find_on(path: &Path, disk: Arc<Disk>) -> Result<FoundSnapshot> {
     };
     if dir.stat(MANIFEST.as_bytes())?.is_some() {
         let manifest = shelf::read_manifest(&dir)?;
-        return Ok(FoundSnapshot { dir, manifest, passed_over: Vec::new() });
+        return Ok(FoundSnapshot { dir, manifest, passed_over: Vec::new(), is_only_partial: false });
     }
-    let mut passed_over = Vec::new();
-    let newest = shelf::newest(&dir, |name, error| passed_over.push((path.join(name), error.to_string())))?;
-    match newest {
-        Some((name, manifest)) => Ok(FoundSnapshot { dir: dir.dir(name.as_bytes())?, manifest, passed_over }),
-        None => match passed_over.pop() {
-            Some((path, what)) => Err(Error::Damaged { path, position: 0, what }),
-            None => Err(missing()),
-        },
+    newest_in(dir)?.ok_or_else(missing)
+}
+
+fn newest_in(dir: Dir) -> Result<Option<FoundSnapshot>> {
+    let (mut whole, mut partial, mut store) = (None, None, None);
+    let (mut passed_over, mut partials) = (Vec::new(), Vec::new());
+    for name in shelf::names(&dir)?.into_iter().rev() {
+        let path = dir.path().join(&name);
+        match dir.dir(name.as_bytes()).and_then(|snapshot| shelf::read_manifest(&snapshot)) {
+            Ok(manifest) if *store.get_or_insert_with(|| manifest.store.clone()) != manifest.store => {
+                let why = "it holds snapshots of several stores; name the snapshot that is to be restored".to_owned();
+                return Err(Error::EntryRefused { path: dir.path().to_owned(), why });
+            }
+            Ok(_) if whole.is_some() => {}
+            Ok(manifest) if manifest.topics.is_empty() => whole = Some((name, manifest)),
+            Ok(manifest) => {
+                partials.push((path, "it was made of some topics only".to_owned()));
+                partial = partial.or(Some((name, manifest)));
+            }
+            Err(error) if whole.is_none() => passed_over.push((path, error.to_string())),
+            Err(_) => {}
+        }
+    }
+    if whole.is_some() {
+        passed_over.append(&mut partials);
+    }
+    let is_only_partial = whole.is_none();
+    match (whole.or(partial), passed_over.pop()) {
+        (Some((name, manifest)), last) => {
+            passed_over.extend(last);
+            Ok(Some(FoundSnapshot { dir: dir.dir(name.as_bytes())?, manifest, passed_over, is_only_partial }))
+        }
+        (None, Some((path, what))) => Err(Error::Damaged { path, position: 0, what }),
+        (None, None) => Ok(None),
     }
 }
 

@@ -66,7 +66,14 @@ impl<'a> Collector<'a> {
         for name in [LIMITS_FILE, STORE_FILE] {
             self.file(self.store.root(), name.as_bytes(), name, &mut files)?;
         }
-        let mut manifest = Manifest { made, store: self.store.id().to_owned(), files, logs: Vec::new(), dropped: self.dropped };
+        let mut manifest = Manifest {
+            made,
+            store: self.store.id().to_owned(),
+            topics: self.options.selection(),
+            files,
+            logs: Vec::new(),
+            dropped: self.dropped,
+        };
         for part in self.topics.into_values() {
             manifest.files.extend(part.files);
             manifest.logs.extend(part.logs);
