@@ -12,7 +12,7 @@ use drave::store::{SnapshotOptions, Store};
 
 use super::Result;
 
-/// After a failure it is tried again this soon, or as soon as the next one is due.
+/// After a failure it is tried again this soon, or as soon as the next one is due; never before.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What to make, where and how often.
@@ -57,6 +57,9 @@ fn run(store: &Store, plan: &Plan, job: &Job, ended: &Receiver<()>) {
     while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
         wait = match store.snapshot(&plan.dest, &plan.options, job) {
             Ok(made) => {
+                for (path, why) in &made.kept_back {
+                    tracing::error!(path = %path.display(), why, "a snapshot was made, but this could not be removed");
+                }
                 let path = made.path.unwrap_or_default();
                 tracing::info!(path = %path.display(), bytes_copied = made.bytes_copied, "made a snapshot");
                 due_in(store, plan)
@@ -64,7 +67,7 @@ fn run(store: &Store, plan: &Plan, job: &Job, ended: &Receiver<()>) {
             Err(drave::Error::Stopped) => return,
             Err(error) => {
                 tracing::error!(dest = %plan.dest.display(), %error, "no snapshot was made");
-                plan.every.min(AGAIN_AFTER)
+                plan.every.min(AGAIN_AFTER).max(due_in(store, plan))
             }
         };
     }

@@ -22,7 +22,7 @@ use super::{Result, topic_name};
 /// printed. Publishing and consuming go on meanwhile. No group is ahead of its topic in it, and no dead letter is lost.
 ///
 /// On the file system of the store, or after an earlier snapshot in DEST, only what is new is copied: the rest is shared by hard links. A snapshot
-/// that was cut short is never taken for one, and its remains go with the next run. While another process makes one in DEST: exit 5.
+/// that was cut short is never taken for one, and its remains go with the next run; what cannot be removed: exit 1, after the path. While another process makes one in DEST: exit 5.
 ///
 /// DEST - writes the snapshot to stdout, as a tar.
 #[derive(ClapArgs, Debug)]
@@ -93,7 +93,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
         removed => format!("; removed {removed} older ones"),
     };
     context.say(&format!("{}{removed}", told(&made)));
-    Ok(Exit::Done)
+    for (path, why) in &made.kept_back {
+        context.say(&format!("the snapshot was made, but {} could not be removed: {why}", path.display()));
+    }
+    Ok(if made.kept_back.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
 /// Says that something was removed that a run which was cut short had left.

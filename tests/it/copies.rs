@@ -344,6 +344,26 @@ fn is_snapshot(entry: &std::fs::DirEntry) -> bool {
 }
 
 #[test]
+fn what_cannot_be_removed_is_said_and_the_snapshot_is_made() {
+    let store = made();
+    let first = snapshot(&store, &[]);
+    // What is mounted there stays, and nothing else can get the name under which the first one is removed.
+    let name = first.file_name().expect("named").to_str().expect("UTF-8");
+    let left = copies(&store).join(format!(".trash-{name}"));
+    let Some(_mount) = Mount::new(&left.join("mounted"), &["-t", "tmpfs", "tmpfs"]) else { return };
+    let dest = copies(&store);
+    let ran = store.run(&["snapshot", dest.to_str().expect("UTF-8"), "--keep", "1"]);
+    assert_eq!(ran.code(), 1, "{}", ran.stderr());
+    for kept in [&left, &first] {
+        assert!(ran.stderr().contains(&format!("{} could not be removed", kept.display())), "{}", ran.stderr());
+    }
+    let second = PathBuf::from(ran.stdout().trim_end());
+    assert!(second.join("manifest").is_file());
+    let ran = restored(&store, &second, &[]);
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+}
+
+#[test]
 fn only_one_makes_snapshots_in_a_directory() {
     let store = made();
     snapshot(&store, &[]);

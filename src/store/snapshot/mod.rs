@@ -79,6 +79,8 @@ pub struct SnapshotMade {
     pub removed: Vec<PathBuf>,
     /// What snapshots that were cut short had left, and is removed now.
     pub leftovers: u64,
+    /// What was to be removed, and why it could not be. The snapshot is none the worse for it.
+    pub kept_back: Vec<(PathBuf, String)>,
 }
 
 /// Takes in what a snapshot consists of.
@@ -107,7 +109,8 @@ impl Store {
     /// [`SnapshotOptions::verify`], anything.
     pub fn snapshot(&self, dest: &Path, options: &SnapshotOptions, job: &Job) -> Result<SnapshotMade> {
         let shelf = Shelf::open(dest, self.root().disk())?;
-        let leftovers = shelf.clear()?;
+        let mut kept_back = Vec::new();
+        let leftovers = shelf.clear(&mut kept_back)?;
         let of = Selection { store: self.id(), topics: &options.selection() };
         let previous = shelf::newest(shelf.dir(), |manifest| manifest.store == of.store, |_, _| {})?;
         let temporary = format!("{}{}", shelf::NEW, random_name());
@@ -123,7 +126,8 @@ impl Store {
         };
         made.path = Some(shelf.dir().path().join(&name));
         made.leftovers = leftovers;
-        made.removed = shelf.prune(&options.keep, &of)?;
+        made.removed = shelf.prune(&options.keep, &of, &mut kept_back);
+        made.kept_back = kept_back;
         Ok(made)
     }
 

@@ -80,14 +80,19 @@ impl Shelf {
         &self.dir
     }
 
-    /// Removes what was cut short; says how many of them.
-    pub(super) fn clear(&self) -> Result<u64> {
+    /// Removes what was cut short, as far as it can be; says how many of them.
+    pub(super) fn clear(&self, kept_back: &mut Vec<(PathBuf, String)>) -> Result<u64> {
         let mut removed = 0;
         for entry in self.dir.list()? {
             let is_left = [NEW, TRASH].iter().any(|prefix| entry.name.starts_with(prefix.as_bytes()));
             if is_left && entry.kind == EntryKind::Dir {
-                self.dir.remove_dir_all(&entry.name)?;
-                removed += 1;
+                match self.dir.remove_dir_all(&entry.name) {
+                    Ok(()) => removed += 1,
+                    Err(error) => {
+                        let name = String::from_utf8_lossy(&entry.name).into_owned();
+                        kept_back.push((self.dir.path().join(name), error.to_string()));
+                    }
+                }
             }
         }
         Ok(removed)
@@ -110,11 +115,14 @@ impl Shelf {
 
     /// Removes the snapshots that are not to be kept; says which. Those of another selection, and what is
     /// not whole, are not counted, and not removed.
-    pub(super) fn prune(&self, keep: &Keep, of: &Selection<'_>) -> Result<Vec<PathBuf>> {
+    pub(super) fn prune(&self, keep: &Keep, of: &Selection<'_>, kept_back: &mut Vec<(PathBuf, String)>) -> Vec<PathBuf> {
         if *keep == Keep::default() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let mut whole = names(&self.dir)?;
+        let mut whole = names(&self.dir).unwrap_or_else(|error| {
+            kept_back.push((self.dir.path().to_owned(), error.to_string()));
+            Vec::new()
+        });
         whole.retain(|name| {
             self.dir.dir(name.as_bytes()).and_then(|dir| read_manifest(&dir)).is_ok_and(|manifest| of.is_of(&manifest))
         });
@@ -122,11 +130,18 @@ impl Shelf {
         let mut removed = Vec::new();
         for name in whole.iter().filter(|name| !kept.contains(*name)) {
             let trash = format!("{TRASH}{name}");
-            self.dir.rename(name.as_bytes(), &self.dir, trash.as_bytes())?;
-            self.dir.remove_dir_all(trash.as_bytes())?;
-            removed.push(self.dir.path().join(name));
+            let mut left = name;
+            let renamed = self.dir.rename(name.as_bytes(), &self.dir, trash.as_bytes());
+            let done = renamed.and_then(|()| {
+                left = &trash;
+                self.dir.remove_dir_all(trash.as_bytes())
+            });
+            match done {
+                Ok(()) => removed.push(self.dir.path().join(name)),
+                Err(error) => kept_back.push((self.dir.path().join(left), error.to_string())),
+            }
         }
-        Ok(removed)
+        removed
     }
 }
 
