@@ -24,7 +24,7 @@ use super::{Result, topic_name};
 /// On the file system of the store, or after an earlier snapshot in DEST, only what is new is copied: the rest is shared by hard links. A snapshot
 /// that was cut short is never taken for one, and its remains go with the next run; what cannot be removed: exit 1, after the path. While another process makes one in DEST: exit 5.
 ///
-/// DEST - writes the snapshot to stdout, as a tar.
+/// DEST - writes the snapshot to stdout, as a tar. When a compaction overtakes it: exit 5, try again; in a directory it begins that topic anew.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

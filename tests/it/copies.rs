@@ -364,6 +364,19 @@ fn what_cannot_be_removed_is_said_and_the_snapshot_is_made() {
 }
 
 #[test]
+fn a_stream_that_a_compaction_overtakes_is_no_damage() {
+    let store = Store::new();
+    store.ok(&["topic", "create", "t", "segment-bytes=64KiB"]);
+    let lines: String = (0..100).map(|line| format!("k{}:{}\n", line % 3, "x".repeat(30_000))).collect();
+    store.ok_with(&["publish", "t", "-K", ":"], lines.as_bytes());
+    // The stream waits for its reader while all segments are written anew.
+    let compact = "head -c 300000 > /dev/null; drave topic set t compact=on; drave compact t >&2";
+    let ran = store.shell(&format!("{{ drave snapshot - || echo \"exit $?\" >&2; }} | {{ {compact}; cat > /dev/null; }}"));
+    assert!(ran.stderr().contains("exit 5") && ran.stderr().contains("try again"), "{}", ran.stderr());
+    assert_eq!(store.shell("drave snapshot - > /dev/null").code(), 0);
+}
+
+#[test]
 fn only_one_makes_snapshots_in_a_directory() {
     let store = made();
     snapshot(&store, &[]);

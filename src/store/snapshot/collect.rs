@@ -149,7 +149,7 @@ impl<'a> Collector<'a> {
         let path = topic_path(&listed.file_name);
         if self.dropped.contains(&path) {
             let (path, what) = (self.store.topics_dir().path().to_owned(), "topics were renamed while they were streamed");
-            return Err(Error::Astray { path, what });
+            return Err(Error::Overtaken { path, what });
         }
         let mut tries = 0;
         loop {
@@ -163,7 +163,7 @@ impl<'a> Collector<'a> {
                     self.discard(&path)?;
                     return Ok(false);
                 }
-                Err(error @ Error::Astray { .. }) => {
+                Err(error @ (Error::Astray { .. } | Error::Overtaken { .. })) => {
                     tries += 1;
                     if tries == TRIES_MAX || !self.sink.discard(&path)? {
                         return Err(error);
@@ -261,7 +261,8 @@ impl<'a> Collector<'a> {
             }
             let before = facts.segments.clone();
             if !log.dismiss(&mut facts, &segment) {
-                return Err(Error::Astray { path: log.path().to_owned(), what: "its segments were written anew meanwhile" });
+                let what = "its segments were written anew while it was copied, as by a compaction";
+                return Err(Error::Overtaken { path: log.path().to_owned(), what });
             }
             // Those that were placed, and were trimmed since.
             for gone in before.iter().take_while(|gone| gone.base < segment.base) {

@@ -168,7 +168,8 @@ impl Store {
     /// Writes a snapshot to `out`, as a tar; of the options, which topics.
     ///
     /// # Errors
-    /// As of [`Store::snapshot`]. What was written then is no snapshot: the manifest, which comes last, is
+    /// As of [`Store::snapshot`]; [`crate::Error::Overtaken`] when a topic's files were replaced before they
+    /// were written, since nothing can be taken back. What was written then is no snapshot: the manifest, which comes last, is
     /// missing.
     pub fn snapshot_to(&self, out: &mut dyn Write, options: &SnapshotOptions, job: &Job) -> Result<SnapshotMade> {
         let mut streamer = Streamer::new(out, self.clock().now(), job);
