@@ -154,6 +154,28 @@ fn what_was_leased_then_is_delivered_again_and_later_receipts_and_cursors_are_vo
 }
 
 #[test]
+fn cursors_of_a_life_that_another_restore_began_are_void() {
+    let store = Store::new();
+    let publish = |life: &str, count: u32| {
+        let lines: String = (0..count).map(|line| format!("{life} {line}\n")).collect();
+        store.ok_with(&["publish", "t"], lines.as_bytes());
+        lines
+    };
+    store.ok(&["topic", "create", "t"]);
+    let first = publish("first", 5);
+    let made = snapshot(&store, &[]);
+    for (life, count) in [("second", 5), ("third", 8), ("fourth", 13)] {
+        store.ok(&["topic", "delete", "t", "--yes"]);
+        let ran = restored_into(&store, &made, &store.path(), &["t"]);
+        assert_eq!(ran.code(), 0, "{}", ran.stderr());
+        let own = publish(life, count);
+        let read = String::from_utf8(store.ok(&["tail", "t", "--as", "rd"])).expect("UTF-8");
+        // None of this life is skipped, whatever was read in the one before.
+        assert!(read == format!("{first}{own}") || read == own, "{life}: {read}");
+    }
+}
+
+#[test]
 fn a_flipped_bit_in_any_file_is_refused_with_its_name_and_so_is_a_missing_file() {
     let mut seed = Seed::new();
     let store = made();

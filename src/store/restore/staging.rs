@@ -1,6 +1,6 @@
 //! The place that is restored into, until all of it is in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::codec::name::{self, Unescaped};
 use crate::codec::{FileFacts, LogFacts, Manifest};
 use crate::disk::{self, Access, Dir, Disk, EntryKind, File, LockKind};
 use crate::error::{Error, Result};
-use crate::ids::{Epoch, TopicName};
+use crate::ids::{Epoch, Incarnation, TopicName};
 use crate::job::Job;
 use crate::log::{Mode, establish};
 use crate::store::limits::{LIMITS_BYTES_MAX, LIMITS_FILE};
@@ -155,6 +155,19 @@ impl<'a> Staging<'a> {
         of_groups.map(|group| group.journal.epoch()).fold(found.log().epoch(), Epoch::max)
     }
 
+    /// The highest epoch of each log that a cursor knows: those of a topic stay when it is deleted, and are not
+    /// to be believed in the life that a restore begins.
+    fn epochs_of_cursors(&self) -> Result<HashMap<Incarnation, Epoch>> {
+        let mut highest: HashMap<Incarnation, Epoch> = HashMap::new();
+        let Some(store) = &self.store else { return Ok(highest) };
+        // One that cannot be read is believed by nobody.
+        for cursor in store.list_cursors(None)?.into_iter().filter_map(|cursor| cursor.info.ok()) {
+            let epoch = highest.entry(cursor.incarnation).or_default();
+            *epoch = (*epoch).max(cursor.place.epoch);
+        }
+        Ok(highest)
+    }
+
     /// The name of a topic, from its directory's or from what lies in it.
     fn name_of(&self, topic: &str) -> Result<TopicName> {
         let name = match name::unescape(topic.as_bytes()) {
@@ -180,13 +193,14 @@ impl<'a> Staging<'a> {
         }
         let store_file = self.small.get(STORE_FILE).cloned().unwrap_or_default();
         settings_file::parse_store(&store_file, &origin.join(STORE_FILE))?;
+        let known = self.epochs_of_cursors()?;
         let mut restored = Restored { made: manifest.made, leftovers: self.leftovers, ..Restored::default() };
         for log in &manifest.logs {
             if !self.wanted.has(&log.path) {
                 continue;
             }
             job.check()?;
-            self.establish(log, origin)?;
+            self.establish(log, known.get(&log.incarnation).copied().unwrap_or_default(), origin)?;
             restored.bytes += log.bytes();
             if log.path.matches('/').count() == 1 {
                 restored.records += log.end.since(log.log_start);
@@ -247,7 +261,7 @@ impl<'a> Staging<'a> {
         }
     }
 
-    fn establish(&mut self, log: &LogFacts, origin: &Path) -> Result<()> {
+    fn establish(&mut self, log: &LogFacts, above: Epoch, origin: &Path) -> Result<()> {
         let clock = self.options.clock.clone();
         let dir = self.dir(&log.path)?.dir(b".")?;
         let epoch = self.begun.get(topic_of(&log.path).unwrap_or_default()).copied().unwrap_or_default();
@@ -258,7 +272,7 @@ impl<'a> Staging<'a> {
                 file.truncate(segment.bytes)?;
             }
         }
-        establish(&dir, log, epoch, &clock).map_err(|error| match error {
+        establish(&dir, log, epoch, above, &clock).map_err(|error| match error {
             // The file that is damaged is the snapshot's.
             Error::Damaged { path, position, what } => {
                 let name = path.file_name().unwrap_or_default();
