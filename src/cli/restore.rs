@@ -70,6 +70,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
             Failure::new(Exit::Usage, "stdin is a terminal; send a snapshot's tar, as `drave snapshot -` makes it").into()
         );
     }
+    if !is_stream && Path::new(&args.src).is_file() {
+        let src = Path::new(&args.src).display();
+        let sentence = format!("{src} is a file, no snapshot; a tar comes on stdin: drave restore - --into STORE < {src}");
+        return Err(Failure::new(Exit::Usage, sentence).into());
+    }
     let into = super::context::parse_place(args.into)?;
     context.handle_signals()?;
     let clock = Clock::system();

@@ -37,11 +37,11 @@ pub(crate) struct Args {
     topics: Vec<TopicName>,
 
     /// Then remove all but the N newest snapshots in DEST; counted, and removed, are those of this store and the same topics only
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_keep)]
     keep: Option<NonZeroU32>,
 
     /// Keep only the last snapshot of each of the last N days that have any; with --keep, also the newest
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_keep)]
     keep_daily: Option<NonZeroU32>,
 
     /// Read all of it back before it counts; what is wrong: exit 7, and there is no snapshot
@@ -58,6 +58,12 @@ Examples:
   drave snapshot /backup/drave --keep 24 --keep-daily 14      for cron, each hour
   drave snapshot - | zstd | ssh backup 'cat > store.tar.zst'
   drave restore /backup/drave --into /srv/restored            the newest one, as a store";
+
+/// How many snapshots, or days of them, are to be kept.
+pub(super) fn parse_keep(text: &str) -> std::result::Result<NonZeroU32, String> {
+    let number: u32 = text.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
+    NonZeroU32::new(number).ok_or_else(|| "it would remove every snapshot; keep 1 at least".to_owned())
+}
 
 pub(super) fn run(args: Args, context: &Context) -> Result {
     let is_stream = args.dest == *"-";

@@ -278,6 +278,26 @@ fn a_tar_with_anything_that_its_manifest_does_not_name_is_refused() {
 }
 
 #[test]
+fn what_cannot_be_meant_is_said_clearly() {
+    let store = made();
+    for words in [
+        &["snapshot", "there", "--keep", "0"][..],
+        &["snapshot", "there", "--keep-daily", "0"],
+        &["serve", "--snapshot-keep", "0"],
+    ] {
+        let ran = store.run(words);
+        assert!(ran.code() == 2 && ran.stderr().contains("keep 1 at least"), "{}", ran.stderr());
+    }
+    let tar = store.beside().join("s.tar");
+    std::fs::write(&tar, "a secret ".repeat(1000)).expect("written");
+    let ran = restored(&store, &tar, &[]);
+    assert!(ran.code() == 2 && ran.stderr().contains("drave restore - --into STORE < "), "{}", ran.stderr());
+    let into = store.beside().join("restored");
+    let ran = store.shell(&format!("drave restore - --into {} < {}", into.display(), tar.display()));
+    assert!(ran.code() == 7 && ran.stderr().contains("no tar") && !ran.stderr().contains("secret"), "{}", ran.stderr());
+}
+
+#[test]
 fn a_snapshot_of_a_newer_drave_is_refused_with_a_sentence() {
     let store = made();
     let made = snapshot(&store, &[]);
