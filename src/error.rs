@@ -123,6 +123,13 @@ pub enum Error {
         /// What does not agree.
         what: &'static str,
     },
+    /// A topic's files were replaced while it was copied, as compaction and repairs do. Nothing is wrong with it.
+    Overtaken {
+        /// The topic's directory.
+        path: PathBuf,
+        /// What has happened.
+        what: &'static str,
+    },
     /// A sync failed: nothing is acknowledged until a repair has rewritten what was not durable.
     Poisoned {
         /// The topic's directory.
@@ -230,6 +237,9 @@ impl fmt::Display for Error {
             Error::Damaged { path, position, what } => write!(f, "{} is damaged at position {position}: {what}", show(path)),
             Error::Astray { path, what } => {
                 write!(f, "{}: the topic's files were changed while it was in use: {what}; run this again", show(path))
+            }
+            Error::Overtaken { path, what } => {
+                write!(f, "{} was overtaken: {what}; try again, or make the snapshot in a directory", show(path))
             }
             Error::Poisoned { path } => write!(
                 f,

@@ -21,7 +21,7 @@ use super::{Result, topic_name};
 
 /// Make a store, or topics of one, of a snapshot
 ///
-/// SRC is a snapshot, a directory of snapshots (its newest whole one), or - for a tar on stdin. Every byte is verified before anybody sees any of it:
+/// SRC is a snapshot, a directory of snapshots (its newest whole one; if it holds those of several stores: exit 10), or - for a tar on stdin. Every byte is verified before anybody sees any of it:
 /// what is damaged or missing is exit 7 with the name of the file, and nothing is restored. To restore the other topics all the same, name them.
 ///
 /// STORE is an absent or empty directory; or a store, which the topics are put into. Groups and cursors go on where the snapshot had them, and what was
@@ -70,10 +70,17 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
             Failure::new(Exit::Usage, "stdin is a terminal; send a snapshot's tar, as `drave snapshot -` makes it").into()
         );
     }
+    if !is_stream && Path::new(&args.src).is_file() {
+        let src = Path::new(&args.src).display();
+        let sentence = format!("{src} is a file, no snapshot; a tar comes on stdin: drave restore - --into STORE < {src}");
+        return Err(Failure::new(Exit::Usage, sentence).into());
+    }
     let into = super::context::parse_place(args.into)?;
     context.handle_signals()?;
     let clock = Clock::system();
-    let mut options = RestoreOptions { topics: args.topics, replace: args.replace, unsafe_fs: context.unsafe_fs(), clock };
+    let letters = args.topics.iter().filter_map(|topic| dead_letter_topic(topic).ok()).collect();
+    let (topics, replace, unsafe_fs) = (args.topics, args.replace, context.unsafe_fs());
+    let options = RestoreOptions { topics, letters, replace, unsafe_fs, clock };
     let restored = if is_stream {
         let _bar = Bar::start(&context.job, !context.quiet);
         restore_stream(&mut io::stdin().lock(), &into, &options, &context.job)?
@@ -82,9 +89,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
         for (path, why) in &found.passed_over {
             context.say(&format!("passed over {}, which is not whole: {why}", path.display()));
         }
-        let letters = options.topics.iter().filter_map(|topic| dead_letter_topic(topic).ok());
-        let letters: Vec<TopicName> = letters.filter(|topic| found.has_topic(topic) && !options.topics.contains(topic)).collect();
-        options.topics.extend(letters);
+        if found.is_only_partial {
+            context.say("there is no snapshot of the whole store, only of some topics; this is the newest");
+        }
         if let Some(consent) = consent {
             let conflicts = found.conflicts(&into, &options)?;
             if !conflicts.is_empty() {

@@ -1,6 +1,6 @@
 //! Snapshots that `serve` makes by itself, each so long after the one before, whoever made that.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use drave::clock::Clock;
 use drave::job::Job;
-use drave::store::{SnapshotOptions, Store, newest_snapshot};
+use drave::store::{SnapshotOptions, Store};
 
 use super::Result;
 
-/// After a failure it is tried again this soon, or as soon as the next one is due.
+/// After a failure it is tried again this soon, or as soon as the next one is due; never before.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What to make, where and how often.
@@ -53,27 +53,30 @@ impl Drop for Schedule {
 }
 
 fn run(store: &Store, plan: &Plan, job: &Job, ended: &Receiver<()>) {
-    let mut wait = due_in(&plan.dest, plan.every);
+    let mut wait = due_in(store, plan);
     while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
         wait = match store.snapshot(&plan.dest, &plan.options, job) {
             Ok(made) => {
+                for (path, why) in &made.kept_back {
+                    tracing::error!(path = %path.display(), why, "a snapshot was made, but this could not be removed");
+                }
                 let path = made.path.unwrap_or_default();
                 tracing::info!(path = %path.display(), bytes_copied = made.bytes_copied, "made a snapshot");
-                due_in(&plan.dest, plan.every)
+                due_in(store, plan)
             }
             Err(drave::Error::Stopped) => return,
             Err(error) => {
                 tracing::error!(dest = %plan.dest.display(), %error, "no snapshot was made");
-                plan.every.min(AGAIN_AFTER)
+                plan.every.min(AGAIN_AFTER).max(due_in(store, plan))
             }
         };
     }
 }
 
 /// How long until the newest snapshot is so old.
-fn due_in(dest: &Path, every: Duration) -> Duration {
-    match newest_snapshot(dest) {
-        Ok(Some(made)) => every.saturating_sub(Duration::from_millis(Clock::system().now().0.saturating_sub(made.0))),
+fn due_in(store: &Store, plan: &Plan) -> Duration {
+    match store.newest_snapshot(&plan.dest, &plan.options) {
+        Ok(Some(made)) => plan.every.saturating_sub(Duration::from_millis(Clock::system().now().0.saturating_sub(made.0))),
         // If it cannot be read, making one tells why.
         Ok(None) | Err(_) => Duration::ZERO,
     }

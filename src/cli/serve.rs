@@ -12,7 +12,7 @@ use drave::store::{Keep, SnapshotOptions};
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::schedule::{Plan, Schedule};
-use super::snapshot::refuse_inside;
+use super::snapshot::{parse_keep, refuse_inside};
 use super::{Result, password};
 
 /// Serve the store to Redis clients, in any language
@@ -72,8 +72,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", requires = "snapshot_every")]
     snapshot_to: Option<PathBuf>,
 
-    /// Then remove all but the N newest [default: none is removed]
-    #[arg(long, value_name = "N", requires = "snapshot_to")]
+    /// Then remove all but the N newest of this store [default: none is removed]
+    #[arg(long, value_name = "N", value_parser = parse_keep, requires = "snapshot_to")]
     snapshot_keep: Option<NonZeroU32>,
     /// How often retention and compaction look after the topics
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = drave::units::parse_duration)]

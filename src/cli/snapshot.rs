@@ -22,9 +22,9 @@ use super::{Result, topic_name};
 /// printed. Publishing and consuming go on meanwhile. No group is ahead of its topic in it, and no dead letter is lost.
 ///
 /// On the file system of the store, or after an earlier snapshot in DEST, only what is new is copied: the rest is shared by hard links. A snapshot
-/// that was cut short is never taken for one, and its remains go with the next run. While another process makes one in DEST: exit 5.
+/// that was cut short is never taken for one, and its remains go with the next run; what cannot be removed: exit 1, after the path. While another process makes one in DEST: exit 5.
 ///
-/// DEST - writes the snapshot to stdout, as a tar.
+/// DEST - writes the snapshot to stdout, as a tar. When a compaction overtakes it: exit 5, try again; in a directory it begins that topic anew.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -36,12 +36,12 @@ pub(crate) struct Args {
     #[arg(value_name = "TOPIC", value_parser = topic_name())]
     topics: Vec<TopicName>,
 
-    /// Then remove all but the N newest snapshots in DEST
-    #[arg(long, value_name = "N")]
+    /// Then remove all but the N newest snapshots in DEST; counted, and removed, are those of this store and the same topics only
+    #[arg(long, value_name = "N", value_parser = parse_keep)]
     keep: Option<NonZeroU32>,
 
-    /// Keep also the last snapshot of each of the last N days that have any
-    #[arg(long, value_name = "N")]
+    /// Keep only the last snapshot of each of the last N days that have any; with --keep, also the newest
+    #[arg(long, value_name = "N", value_parser = parse_keep)]
     keep_daily: Option<NonZeroU32>,
 
     /// Read all of it back before it counts; what is wrong: exit 7, and there is no snapshot
@@ -58,6 +58,12 @@ Examples:
   drave snapshot /backup/drave --keep 24 --keep-daily 14      for cron, each hour
   drave snapshot - | zstd | ssh backup 'cat > store.tar.zst'
   drave restore /backup/drave --into /srv/restored            the newest one, as a store";
+
+/// How many snapshots, or days of them, are to be kept.
+pub(super) fn parse_keep(text: &str) -> std::result::Result<NonZeroU32, String> {
+    let number: u32 = text.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
+    NonZeroU32::new(number).ok_or_else(|| "it would remove every snapshot; keep 1 at least".to_owned())
+}
 
 pub(super) fn run(args: Args, context: &Context) -> Result {
     let is_stream = args.dest == *"-";
@@ -93,7 +99,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result {
         removed => format!("; removed {removed} older ones"),
     };
     context.say(&format!("{}{removed}", told(&made)));
-    Ok(Exit::Done)
+    for (path, why) in &made.kept_back {
+        context.say(&format!("the snapshot was made, but {} could not be removed: {why}", path.display()));
+    }
+    Ok(if made.kept_back.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
 /// Says that something was removed that a run which was cut short had left.

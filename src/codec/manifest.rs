@@ -1,7 +1,7 @@
 //! The manifest of a snapshot: what is in it. Written last, so a snapshot without one is none.
 //!
 //! ```text
-//! {"snapshot":{"version":1,"made_ms":...,"store":"<id>"}}
+//! {"snapshot":{"version":1,"made_ms":...,"store":"<id>"}}          of some topics only: "topics":["orders"]
 //! {"file":{"path":"store.toml","bytes":...,"crc":...}}
 //! {"log":{"path":"topics/orders", ..., "segments":[...]}}          likewise deletions and groups
 //! {"dropped":"topics/gone"}                                        in a stream: to be passed over
@@ -33,6 +33,8 @@ pub struct Manifest {
     pub made: TimestampMs,
     /// The store's id.
     pub store: String,
+    /// The directories of the topics that it was to be made of, by name; none = all.
+    pub topics: Vec<String>,
     /// Files that are copied whole.
     pub files: Vec<FileFacts>,
     /// Logs.
@@ -116,6 +118,8 @@ struct Head {
     version: u32,
     made_ms: TimestampMs,
     store: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    topics: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -167,7 +171,7 @@ impl Manifest {
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let head = Head { version: VERSION, made_ms: self.made, store: self.store.clone() };
+        let head = Head { version: VERSION, made_ms: self.made, store: self.store.clone(), topics: self.topics.clone() };
         let mut out = Vec::new();
         put(&mut out, &Line::Snapshot(head));
         self.files.iter().for_each(|file| put(&mut out, &Line::File(file.clone())));
@@ -206,7 +210,7 @@ impl Manifest {
             _ => {}
         }
         let Ok(Line::Snapshot(head)) = serde_json::from_slice(first) else { return Err(damaged("not a manifest")) };
-        let mut manifest = Manifest { made: head.made_ms, store: head.store, ..Manifest::default() };
+        let mut manifest = Manifest { made: head.made_ms, store: head.store, topics: head.topics, ..Manifest::default() };
         for line in lines.filter(|line| !line.is_empty()) {
             match serde_json::from_slice(line).map_err(|error| BadManifest::Damaged(format!("a line cannot be read: {error}")))? {
                 Line::File(file) => manifest.files.push(file),
@@ -259,7 +263,7 @@ impl Place {
         let in_log = |part: &str| base_of(part.as_bytes()).map(|_| Place::Segment);
         let place = match next() {
             MANIFEST => Some(Place::Manifest),
-            "store.toml" => Some(Place::File),
+            "store.toml" | "limits.toml" => Some(Place::File),
             "cursors" => (is_name(next()) && is_name(next())).then_some(Place::File),
             "topics" if is_name(next()) => match next() {
                 "topic.toml" => Some(Place::File),
@@ -273,6 +277,16 @@ impl Place {
             _ => None,
         };
         place.filter(|_| parts.next().is_none())
+    }
+
+    /// Whether a directory may lie at a path in a snapshot.
+    #[must_use]
+    pub fn is_dir(path: &str) -> bool {
+        let segment = file_name(Offset::ZERO);
+        matches!(path, "topics" | "cursors")
+            || path.strip_suffix("/groups").is_some_and(|topic| Place::of(&format!("{topic}/deleted/{segment}")).is_some())
+            || path.starts_with("cursors/") && Place::of(&format!("{path}/a")).is_some()
+            || path.starts_with("topics/") && Place::of(&format!("{path}/{segment}")).is_some()
     }
 }
 
@@ -318,6 +332,7 @@ mod tests {
         Manifest {
             made: TimestampMs(1_700_000_000_000),
             store: "00ff".to_owned(),
+            topics: vec!["orders".to_owned()],
             files: vec![FileFacts { path: "store.toml".to_owned(), bytes: 9, crc: 10 }],
             logs: vec![
                 log("topics/orders", vec![segment(10, 20), segment(20, 30)]),
@@ -350,6 +365,14 @@ mod tests {
     }
 
     #[test]
+    fn one_that_does_not_say_of_which_topics_is_of_all() {
+        let older = sealed("{\"snapshot\":{\"version\":1,\"made_ms\":7,\"store\":\"00ff\"}}\n");
+        let all = Manifest { made: TimestampMs(7), store: "00ff".to_owned(), ..Manifest::default() };
+        assert_eq!(Manifest::parse(&older).as_ref(), Ok(&all));
+        assert_eq!(all.encode(), older);
+    }
+
+    #[test]
     fn a_newer_one_is_told_from_damage_whatever_else_it_holds() {
         let newer = sealed("{\"snapshot\":{\"version\":2,\"new\":[]}}\n{\"unheard\":1}\n");
         assert_eq!(Manifest::parse(&newer), Err(BadManifest::TooNew(2)));
@@ -377,7 +400,7 @@ mod tests {
     #[test]
     fn only_what_a_store_makes_has_a_place() {
         let segment = "00000000000000000007.log";
-        for path in ["store.toml", "cursors/a/b", "topics/a/topic.toml", "topics/a/groups/g/checkpoint-1"] {
+        for path in ["store.toml", "limits.toml", "cursors/a/b", "topics/a/topic.toml", "topics/a/groups/g/checkpoint-1"] {
             assert_eq!(Place::of(path), Some(Place::File), "{path}");
         }
         for path in ["topics/a/", "topics/a/deleted/", "topics/%41/groups/g/"] {
@@ -389,6 +412,7 @@ mod tests {
             "/store.toml",
             "./store.toml",
             "store.toml/",
+            "limits.toml/x",
             "manifest/x",
             "topics",
             "topics/a",
@@ -405,6 +429,29 @@ mod tests {
         ];
         for path in foreign {
             assert_eq!(Place::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn directories_lie_only_where_a_store_makes_them() {
+        for path in ["topics", "cursors", "cursors/a", "topics/a", "topics/a/deleted", "topics/a/groups", "topics/a/groups/%41"] {
+            assert!(Place::is_dir(path), "{path}");
+        }
+        for path in [
+            "",
+            "a",
+            "groups",
+            "topics/groups/g",
+            "topics/..",
+            "topics/a/groups/g/h",
+            "topics/a/b",
+            "cursors/..",
+            "cursors/a/b",
+            "topics//groups",
+            "topics/a/groups/g/groups",
+            "topics/a/",
+        ] {
+            assert!(!Place::is_dir(path), "{path}");
         }
     }
 }

@@ -79,12 +79,13 @@ fn read_segment(file: &File, log: &LogFacts, segment: &SegmentFacts) -> Result<R
     Ok(Read { entries, origins, is_compacted: compacted != Compacted::default() })
 }
 
-/// Makes a log of the segments in `dir`, having read all of them. `at_least` is an epoch that others
-/// may know of this log. Says how many bytes were read; nothing is synced.
+/// Makes a log of the segments in `dir`, having read all of them. `at_least` is the epoch of
+/// the log that it takes the place of, which goes on for a moment; `above`, one that is known of a life that
+/// has ended. Says how many bytes were read; nothing is synced.
 ///
 /// # Errors
 /// [`Error::Damaged`] when a segment is not what was copied.
-pub fn establish(dir: &Dir, log: &LogFacts, at_least: Epoch, clock: &Clock) -> Result<()> {
+pub fn establish(dir: &Dir, log: &LogFacts, at_least: Epoch, above: Epoch, clock: &Clock) -> Result<()> {
     let mut origins = Origins::default();
     let mut is_compacted = false;
     for segment in &log.segments {
@@ -100,7 +101,8 @@ pub fn establish(dir: &Dir, log: &LogFacts, at_least: Epoch, clock: &Clock) -> R
     if is_compacted {
         Memory::begin(dir, log.incarnation)?;
     }
-    let epoch = Epoch(log.epoch.max(at_least).0.saturating_add(EPOCHS_APART));
+    // Above what has ended by one only: the numbers of epochs last for as many restores as they can.
+    let epoch = Epoch(log.epoch.max(at_least).0.saturating_add(EPOCHS_APART)).max(Epoch(above.0.saturating_add(1)));
     let now = clock.now();
     let segment = Segment::create(
         dir,

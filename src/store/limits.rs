@@ -13,8 +13,10 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::log::{Mode, announce_settings};
 
-const LIMITS_FILE: &[u8] = b"limits.toml";
-const BYTES_MAX: usize = 4 << 20;
+/// The file of the limits that are not a topic's.
+pub(super) const LIMITS_FILE: &str = "limits.toml";
+/// It is never larger.
+pub(super) const LIMITS_BYTES_MAX: usize = 4 << 20;
 
 /// Limits that are not a topic's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,8 +103,8 @@ impl Store {
     /// # Errors
     /// [`Error::Damaged`] when `limits.toml` cannot be read.
     pub fn limit_rules(&self) -> Result<LimitRules> {
-        let Some(bytes) = self.root().read(LIMITS_FILE, BYTES_MAX)? else { return Ok(LimitRules::default()) };
-        let path = self.root().path().join("limits.toml");
+        let Some(bytes) = self.root().read(LIMITS_FILE.as_bytes(), LIMITS_BYTES_MAX)? else { return Ok(LimitRules::default()) };
+        let path = self.root().path().join(LIMITS_FILE);
         let text = String::from_utf8(bytes).map_err(|_| "is not text".to_owned());
         text.and_then(|text| LimitRules::parse(&text)).map_err(|what| Error::Damaged { path, position: 0, what })
     }
@@ -138,7 +140,7 @@ impl Store {
         check_adaptive(of, limit.adaptive)?;
         check_not_idle(&limit, changes)?;
         rules.readers.retain(|_, set| !set.is_empty());
-        self.root().replace(LIMITS_FILE, rules.write().as_bytes(), true)?;
+        self.root().replace(LIMITS_FILE.as_bytes(), rules.write().as_bytes(), true)?;
         self.start_limit_anew(of)?;
         for topic in self.list_topics()? {
             match self.topics_dir().dir(&topic.file_name) {

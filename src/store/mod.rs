@@ -45,7 +45,7 @@ pub use limits::LimitRules;
 #[cfg(test)]
 pub(crate) use restore::find_on;
 pub use restore::{FoundSnapshot, RestoreOptions, Restored, find_snapshot, restore, restore_stream};
-pub use snapshot::{FoundSnapshots, Keep, SnapshotMade, SnapshotOptions, look_at_snapshots, newest_snapshot};
+pub use snapshot::{FoundSnapshots, Keep, SnapshotMade, SnapshotOptions, look_at_snapshots};
 pub use topics::{ListedTopic, Topic};
 
 use cache::Cache;

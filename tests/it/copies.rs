@@ -22,6 +22,8 @@ fn made() -> Store {
     store.ok(&["topic", "create", "empty"]);
     let lines: String = (0..100).map(|line| format!("k{}:{line:0100}\n", line % 7)).collect();
     store.ok_with(&["publish", "orders", "-K", ":"], lines.as_bytes());
+    store.ok(&["limit", "set", "global", "100000/s"]);
+    store.ok(&["limit", "set", "reader:billing", "5MB/s"]);
     store.ok(&["publish", &long, "one", "two"]);
     store.ok(&["topic", "trim", "orders", "--before", "30", "--yes"]);
     store.ok(&["tail", "orders", "--as", "reader", "-n", "5"]);
@@ -62,7 +64,7 @@ fn contents(path: &Path) -> Vec<String> {
         ran.stdout().to_owned()
     };
     let topics = read(&["topic", "list"]);
-    let mut found = vec![topics.clone(), read(&["inspect", "cursors"])];
+    let mut found = vec![topics.clone(), read(&["inspect", "cursors"]), read(&["limit", "list"])];
     for topic in topics.lines().skip(1) {
         found.push(read(&["replay", topic, "--json"]));
         found.push(read(&["topic", "show", topic]));
@@ -108,6 +110,11 @@ fn a_restored_store_holds_what_the_store_held() {
     assert_eq!(ran.code(), 0, "{}", ran.stderr());
     assert_eq!(on(&piped, &["topic", "list"], b"").stdout(), "topic\norders\norders.dlq\n");
     assert!(on(&piped, &["replay", "orders"], b"").stdout().ends_with("later\n"));
+    // With a topic go its dead letters, if it has any, wherever they come from.
+    let part = store.beside().join("part");
+    let ran = store.shell(&format!("drave snapshot - | drave restore - empty orders --into {}", part.display()));
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    assert_eq!(on(&part, &["topic", "list"], b"").stdout(), "topic\nempty\norders\norders.dlq\n");
     let tarred = store.beside().join("tarred");
     let ran = store.shell(&format!("tar c -C {} . | drave restore - --into {}", made.display(), tarred.display()));
     assert_eq!(ran.code(), 0, "{}", ran.stderr());
@@ -144,6 +151,28 @@ fn what_was_leased_then_is_delivered_again_and_later_receipts_and_cursors_are_vo
     store.ok_with(&["group", "ack", "orders", "hand"], again.as_bytes());
     let rest = String::from_utf8(store.ok(&["consume", "orders", "-g", "hand", "--drain"])).expect("UTF-8");
     assert_eq!(rest.lines().count(), 66, "of seventy, five were acked; and the new one");
+}
+
+#[test]
+fn cursors_of_a_life_that_another_restore_began_are_void() {
+    let store = Store::new();
+    let publish = |life: &str, count: u32| {
+        let lines: String = (0..count).map(|line| format!("{life} {line}\n")).collect();
+        store.ok_with(&["publish", "t"], lines.as_bytes());
+        lines
+    };
+    store.ok(&["topic", "create", "t"]);
+    let first = publish("first", 5);
+    let made = snapshot(&store, &[]);
+    for (life, count) in [("second", 5), ("third", 8), ("fourth", 13)] {
+        store.ok(&["topic", "delete", "t", "--yes"]);
+        let ran = restored_into(&store, &made, &store.path(), &["t"]);
+        assert_eq!(ran.code(), 0, "{}", ran.stderr());
+        let own = publish(life, count);
+        let read = String::from_utf8(store.ok(&["tail", "t", "--as", "rd"])).expect("UTF-8");
+        // None of this life is skipped, whatever was read in the one before.
+        assert!(read == format!("{first}{own}") || read == own, "{life}: {read}");
+    }
 }
 
 #[test]
@@ -212,7 +241,7 @@ fn a_tar_with_anything_that_its_manifest_does_not_name_is_refused() {
         ("echo x > extra && tar rf t extra", "extra"),
         ("mkdir -p topics/orders && echo x > topics/orders/head && tar rf t topics/orders/head", "head"),
         ("mkdir -p cursors/a && echo x > cursors/a/b && tar rf t cursors/a/b", "cursors/a/b"),
-        ("mkdir -p topics/other && tar rf t topics/other", "topics/other"),
+        ("mkdir -p topics/orders/other && tar rf t topics/orders/other", "topics/orders/other"),
         ("echo x > evil && tar rPf t --transform 's,evil,/tmp/drave-evil,' evil", "/tmp/drave-evil"),
         ("echo x > evil && tar rPf t --transform 's,evil,../evil,' evil", "../evil"),
         ("echo x > evil && tar rPf t --transform 's,evil,topics/../../evil,' evil", "topics/../../evil"),
@@ -240,8 +269,32 @@ fn a_tar_with_anything_that_its_manifest_does_not_name_is_refused() {
         assert!(ran.stderr().contains(what), "{more}: {}", ran.stderr());
         assert!(std::fs::read_dir(&into).expect("made").next().is_none(), "{more}");
     }
-    let ran = tar_with(&store, &made, "true");
+    // As of a group, or a topic, that was deleted while it was copied.
+    let ran = tar_with(&store, &made, "mkdir -p topics/orders/groups/gone topics/gone/groups && tar rf t topics");
     assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    std::fs::create_dir_all(made.join("topics/empty/groups/gone")).expect("made");
+    let ran = restored_into(&store, &made, &store.beside().join("again"), &[]);
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+}
+
+#[test]
+fn what_cannot_be_meant_is_said_clearly() {
+    let store = made();
+    for words in [
+        &["snapshot", "there", "--keep", "0"][..],
+        &["snapshot", "there", "--keep-daily", "0"],
+        &["serve", "--snapshot-keep", "0"],
+    ] {
+        let ran = store.run(words);
+        assert!(ran.code() == 2 && ran.stderr().contains("keep 1 at least"), "{}", ran.stderr());
+    }
+    let tar = store.beside().join("s.tar");
+    std::fs::write(&tar, "a secret ".repeat(1000)).expect("written");
+    let ran = restored(&store, &tar, &[]);
+    assert!(ran.code() == 2 && ran.stderr().contains("drave restore - --into STORE < "), "{}", ran.stderr());
+    let into = store.beside().join("restored");
+    let ran = store.shell(&format!("drave restore - --into {} < {}", into.display(), tar.display()));
+    assert!(ran.code() == 7 && ran.stderr().contains("no tar") && !ran.stderr().contains("secret"), "{}", ran.stderr());
 }
 
 #[test]
@@ -291,6 +344,78 @@ fn the_newest_whole_one_is_restored_and_those_that_are_not_kept_go() {
     assert!(!copies(&store).join(".new-0123").exists());
     assert_eq!(restored(&store, &store.beside().join("nowhere"), &[]).code(), 3);
     assert_eq!(restored(&store, store.beside(), &[]).code(), 3);
+}
+
+#[test]
+fn stores_and_selections_of_topics_share_a_directory_and_neither_counts_for_another() {
+    let (store, other) = (made(), Store::new());
+    let dest = copies(&store);
+    let to = dest.to_str().expect("UTF-8");
+    let whole = snapshot(&store, &[]);
+    let part = snapshot(&store, &["orders", "--keep", "1"]);
+    let ran = restored(&store, &dest, &[]);
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    assert!(
+        ran.stderr().contains(part.to_str().expect("UTF-8")) && ran.stderr().contains("some topics only"),
+        "{}",
+        ran.stderr()
+    );
+    assert_eq!(contents(&store.beside().join("restored")), contents(&store.path()), "of all, though it is older");
+    let newer = snapshot(&store, &["orders", "--keep", "1"]);
+    assert!(whole.is_dir() && newer.is_dir() && !part.exists());
+    other.ok(&["topic", "create", "other"]);
+    let foreign = String::from_utf8(other.ok(&["snapshot", to, "--keep", "1"])).expect("UTF-8");
+    assert!([&whole, &newer, &PathBuf::from(foreign.trim_end())].iter().all(|path| path.is_dir()));
+    let ran = restored_into(&store, &dest, &store.beside().join("which"), &[]);
+    assert_eq!(ran.code(), 10, "{}", ran.stderr());
+    assert!(ran.stderr().contains("several stores"), "{}", ran.stderr());
+    std::fs::remove_dir_all(foreign.trim_end()).expect("removed");
+    std::fs::remove_dir_all(&whole).expect("removed");
+    let ran = restored_into(&store, &dest, &store.beside().join("part"), &[]);
+    assert!(ran.code() == 0 && ran.stderr().contains("only of some topics"), "{}", ran.stderr());
+    // For who is to make one of all each hour there is none yet.
+    let mut server = store.start(&["serve", "--snapshot-every", "1h", "--snapshot-to", to]);
+    let made = || std::fs::read_dir(&dest).expect("listed").filter(|entry| entry.as_ref().is_ok_and(is_snapshot)).count();
+    wait_until("there are two", || made() == 2);
+    kill_process(Pid::from_child(&server), Signal::TERM).expect("it runs");
+    assert!(server.wait().expect("it ends").success());
+}
+
+fn is_snapshot(entry: &std::fs::DirEntry) -> bool {
+    !entry.file_name().to_string_lossy().starts_with('.')
+}
+
+#[test]
+fn what_cannot_be_removed_is_said_and_the_snapshot_is_made() {
+    let store = made();
+    let first = snapshot(&store, &[]);
+    // What is mounted there stays, and nothing else can get the name under which the first one is removed.
+    let name = first.file_name().expect("named").to_str().expect("UTF-8");
+    let left = copies(&store).join(format!(".trash-{name}"));
+    let Some(_mount) = Mount::new(&left.join("mounted"), &["-t", "tmpfs", "tmpfs"]) else { return };
+    let dest = copies(&store);
+    let ran = store.run(&["snapshot", dest.to_str().expect("UTF-8"), "--keep", "1"]);
+    assert_eq!(ran.code(), 1, "{}", ran.stderr());
+    for kept in [&left, &first] {
+        assert!(ran.stderr().contains(&format!("{} could not be removed", kept.display())), "{}", ran.stderr());
+    }
+    let second = PathBuf::from(ran.stdout().trim_end());
+    assert!(second.join("manifest").is_file());
+    let ran = restored(&store, &second, &[]);
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+}
+
+#[test]
+fn a_stream_that_a_compaction_overtakes_is_no_damage() {
+    let store = Store::new();
+    store.ok(&["topic", "create", "t", "segment-bytes=64KiB"]);
+    let lines: String = (0..100).map(|line| format!("k{}:{}\n", line % 3, "x".repeat(30_000))).collect();
+    store.ok_with(&["publish", "t", "-K", ":"], lines.as_bytes());
+    // The stream waits for its reader while all segments are written anew.
+    let compact = "head -c 300000 > /dev/null; drave topic set t compact=on; drave compact t >&2";
+    let ran = store.shell(&format!("{{ drave snapshot - || echo \"exit $?\" >&2; }} | {{ {compact}; cat > /dev/null; }}"));
+    assert!(ran.stderr().contains("exit 5") && ran.stderr().contains("try again"), "{}", ran.stderr());
+    assert_eq!(store.shell("drave snapshot - > /dev/null").code(), 0);
 }
 
 #[test]

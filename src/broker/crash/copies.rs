@@ -14,7 +14,7 @@ use crate::broker::{Flusher, GroupMember, Joining, Level, TopicPublisher, create
 use crate::clock::Clock;
 use crate::codec::BatchBuilder;
 use crate::codec::group_event::GroupSettings;
-use crate::config::Overrides;
+use crate::config::{LimitOf, Overrides};
 use crate::disk::sim::{DataFate, Fault, HeadFate, NameFate, Plain, Policy, Random, Sim, scratch};
 use crate::error::{Error, Result};
 use crate::ids::{GroupName, Offset, Place, TopicName};
@@ -26,6 +26,11 @@ const TOPICS: [&str; 2] = ["a", "b"];
 
 fn group() -> GroupName {
     GroupName::new(b"g").expect("legal")
+}
+
+/// Whose limit is in `limits.toml`.
+fn reader() -> LimitOf {
+    LimitOf::Reader(b"reader"[..].into())
 }
 
 fn publish(store: &Store, topic: &TopicName, numbers: std::ops::Range<u64>) -> Result<()> {
@@ -60,6 +65,7 @@ fn make(root: &Path, clock: &Clock) {
         store.create_topic(&name(topic), &settings, true).expect("made");
         publish(&store, &name(topic), 0..10).expect("synced");
     }
+    store.set_limit(&reader(), &[("rate".to_owned(), "5/s".to_owned())], &Job::new()).expect("set");
     let topic = store.topic(&name("a"), Mode::Write, &Job::new()).expect("there");
     let from = Place { offset: Offset::ZERO, epoch: topic.log().epoch() };
     create_group(&store, &topic, &group(), &GroupSettings::default(), from, &Job::new()).expect("made");
@@ -87,7 +93,7 @@ fn keep_one() -> SnapshotOptions {
 }
 
 fn options(clock: &Clock, replace: bool) -> RestoreOptions {
-    RestoreOptions { topics: Vec::new(), replace, unsafe_fs: false, clock: clock.clone() }
+    RestoreOptions { topics: Vec::new(), letters: Vec::new(), replace, unsafe_fs: false, clock: clock.clone() }
 }
 
 /// Restores the newest snapshot below `root`, and returns how many records of each topic it had.
@@ -103,6 +109,7 @@ fn restored(root: &Path, clock: &Clock) -> Vec<usize> {
 /// The store in `path` is whole and goes on; says how many records were in each topic.
 fn works(path: &Path, clock: &Clock) -> Vec<usize> {
     let store = plain(path, clock);
+    assert!(store.limit_rules().expect("read").reader(b"reader").is_limit());
     let mut counts = Vec::new();
     for topic in TOPICS {
         let found = read(&store, &name(topic)).expect("there");

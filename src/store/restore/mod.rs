@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::snapshot::shelf;
 use super::{STORE_FILE, Store, StoreOptions};
 use crate::clock::Clock;
-use crate::codec::manifest::MANIFEST;
+use crate::codec::manifest::{MANIFEST, Place};
 use crate::codec::{Manifest, name};
 use crate::disk::{Access, Dir, Disk, EntryKind};
 use crate::error::{Error, Result};
@@ -37,6 +37,8 @@ use staging::Staging;
 pub struct RestoreOptions {
     /// These topics; none = all.
     pub topics: Vec<TopicName>,
+    /// Those of these, too, that are in the snapshot: the topics of their dead letters.
+    pub letters: Vec<TopicName>,
     /// Topics that are there already are replaced.
     pub replace: bool,
     /// Use a directory though its file system is not known to be safe.
@@ -67,11 +69,15 @@ pub struct FoundSnapshot {
     manifest: Manifest,
     /// Newer ones beside it that are not whole, and why.
     pub passed_over: Vec<(PathBuf, String)>,
+    /// There is none of all topics beside it.
+    pub is_only_partial: bool,
 }
 
-/// The snapshot in the directory `path`, or the newest whole one of those in it.
+/// The snapshot in the directory `path`, or of those in it the newest whole one of all topics; if there are
+/// only such of some topics, the newest of these.
 ///
 /// # Errors
+/// [`Error::EntryRefused`] when there are snapshots of several stores;
 /// [`Error::NameMissing`] when there is none; [`Error::Damaged`] and [`Error::VersionTooNew`] of its manifest.
 pub fn find_snapshot(path: &Path) -> Result<FoundSnapshot> {
     find_on(path, Disk::open()?)
@@ -85,16 +91,42 @@ pub(crate) fn find_on(path: &Path, disk: Arc<Disk>) -> Result<FoundSnapshot> {
     };
     if dir.stat(MANIFEST.as_bytes())?.is_some() {
         let manifest = shelf::read_manifest(&dir)?;
-        return Ok(FoundSnapshot { dir, manifest, passed_over: Vec::new() });
+        return Ok(FoundSnapshot { dir, manifest, passed_over: Vec::new(), is_only_partial: false });
     }
-    let mut passed_over = Vec::new();
-    let newest = shelf::newest(&dir, |name, error| passed_over.push((path.join(name), error.to_string())))?;
-    match newest {
-        Some((name, manifest)) => Ok(FoundSnapshot { dir: dir.dir(name.as_bytes())?, manifest, passed_over }),
-        None => match passed_over.pop() {
-            Some((path, what)) => Err(Error::Damaged { path, position: 0, what }),
-            None => Err(missing()),
-        },
+    newest_in(dir)?.ok_or_else(missing)
+}
+
+fn newest_in(dir: Dir) -> Result<Option<FoundSnapshot>> {
+    let (mut whole, mut partial, mut store) = (None, None, None);
+    let (mut passed_over, mut partials) = (Vec::new(), Vec::new());
+    for name in shelf::names(&dir)?.into_iter().rev() {
+        let path = dir.path().join(&name);
+        match dir.dir(name.as_bytes()).and_then(|snapshot| shelf::read_manifest(&snapshot)) {
+            Ok(manifest) if *store.get_or_insert_with(|| manifest.store.clone()) != manifest.store => {
+                let why = "it holds snapshots of several stores; name the snapshot that is to be restored".to_owned();
+                return Err(Error::EntryRefused { path: dir.path().to_owned(), why });
+            }
+            Ok(_) if whole.is_some() => {}
+            Ok(manifest) if manifest.topics.is_empty() => whole = Some((name, manifest)),
+            Ok(manifest) => {
+                partials.push((path, "it was made of some topics only".to_owned()));
+                partial = partial.or(Some((name, manifest)));
+            }
+            Err(error) if whole.is_none() => passed_over.push((path, error.to_string())),
+            Err(_) => {}
+        }
+    }
+    if whole.is_some() {
+        passed_over.append(&mut partials);
+    }
+    let is_only_partial = whole.is_none();
+    match (whole.or(partial), passed_over.pop()) {
+        (Some((name, manifest)), last) => {
+            passed_over.extend(last);
+            Ok(Some(FoundSnapshot { dir: dir.dir(name.as_bytes())?, manifest, passed_over, is_only_partial }))
+        }
+        (None, Some((path, what))) => Err(Error::Damaged { path, position: 0, what }),
+        (None, None) => Ok(None),
     }
 }
 
@@ -109,12 +141,6 @@ impl FoundSnapshot {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.manifest.logs.iter().map(crate::codec::LogFacts::bytes).sum()
-    }
-
-    /// Whether it holds the topic.
-    #[must_use]
-    pub fn has_topic(&self, topic: &TopicName) -> bool {
-        has_topic(&self.manifest, &name::escape(topic.as_bytes()))
     }
 
     /// Which topics a restore would replace in the store at `into`.
@@ -194,16 +220,19 @@ fn copy_file(found: &FoundSnapshot, path: &str, bytes: u64, staging: &mut Stagin
 struct Wanted {
     /// Directories of topics; `None` = all.
     topics: Option<BTreeMap<String, TopicName>>,
+    /// Those of these, too, that are there.
+    letters: BTreeSet<String>,
 }
 
 impl Wanted {
     fn of(options: &RestoreOptions) -> Wanted {
         let named = options.topics.iter().map(|topic| (name::escape(topic.as_bytes()), topic.clone()));
-        Wanted { topics: (!options.topics.is_empty()).then(|| named.collect()) }
+        let letters = options.letters.iter().map(|topic| name::escape(topic.as_bytes())).collect();
+        Wanted { topics: (!options.topics.is_empty()).then(|| named.collect()), letters }
     }
 
     fn has_topic(&self, file_name: &str) -> bool {
-        self.topics.as_ref().is_none_or(|topics| topics.contains_key(file_name))
+        self.topics.as_ref().is_none_or(|topics| topics.contains_key(file_name) || self.letters.contains(file_name))
     }
 
     /// Whether the file, or log, at `path` is wanted. Without topic, it is the store's.
@@ -220,20 +249,13 @@ impl Wanted {
         for log in &manifest.logs {
             files.extend(log.segments.iter().map(|segment| format!("{}/{}", log.path, segment.file_name())));
         }
-        let logs: BTreeSet<&str> = manifest.logs.iter().map(|log| &log.path[..]).collect();
         for (path, kind) in seen {
-            let below = format!("{path}/");
-            let leads = |name: &str| name == path || name.starts_with(&below);
-            let is_dropped = manifest.dropped.iter().any(|dropped| leads(dropped) || path.starts_with(&format!("{dropped}/")));
+            let is_below = |above: &String| path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let is_dropped = manifest.dropped.iter().any(is_below);
             let is_named = match kind {
                 EntryKind::File => path == MANIFEST || files.contains(path),
-                EntryKind::Dir => {
-                    let mut next = files.range(below.clone()..).next().map(String::as_str).into_iter();
-                    path.is_empty()
-                        || next.any(leads)
-                        || logs.contains(&path[..])
-                        || logs.range(&below[..]..).next().is_some_and(|log| leads(log))
-                }
+                // It holds what is named, or nothing: a group that was deleted meanwhile, say.
+                EntryKind::Dir => path.is_empty() || Place::is_dir(path),
                 EntryKind::Other => false,
             };
             if !is_named && !is_dropped {

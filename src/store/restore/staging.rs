@@ -1,6 +1,6 @@
 //! The place that is restored into, until all of it is in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use crate::codec::name::{self, Unescaped};
 use crate::codec::{FileFacts, LogFacts, Manifest};
 use crate::disk::{self, Access, Dir, Disk, EntryKind, File, LockKind};
 use crate::error::{Error, Result};
-use crate::ids::{Epoch, TopicName};
+use crate::ids::{Epoch, Incarnation, TopicName};
 use crate::job::Job;
 use crate::log::{Mode, establish};
+use crate::store::limits::{LIMITS_BYTES_MAX, LIMITS_FILE};
 use crate::store::settings_file::{self, STORE_FILE};
 use crate::store::snapshot::shelf::open_lock;
 use crate::store::topics::{NEW, trash_name};
@@ -23,8 +24,8 @@ use crate::store::{CURSORS, Store, StoreOptions, TOPICS, exists_already, hashed_
 pub(in crate::store) const RESTORING: &[u8] = b".restoring";
 /// Held by who restores into a store that is there.
 const LOCK: &[u8] = b".restore.lock";
-/// `store.toml`, or a cursor.
-const SMALL_BYTES_MAX: u64 = 1 << 20;
+/// `limits.toml`, the largest; `store.toml`, or a cursor.
+pub(super) const SMALL_BYTES_MAX: u64 = LIMITS_BYTES_MAX as u64;
 
 /// What is being restored.
 pub(super) struct Staging<'a> {
@@ -70,6 +71,9 @@ impl<'a> Staging<'a> {
                     root.remove_dir_all(name)?;
                     leftovers += 1;
                 }
+            }
+            if root.stat(LIMITS_FILE.as_bytes())?.is_some() {
+                root.unlink(LIMITS_FILE.as_bytes())?;
             }
             root.make_dir(TOPICS)?;
         }
@@ -151,6 +155,19 @@ impl<'a> Staging<'a> {
         of_groups.map(|group| group.journal.epoch()).fold(found.log().epoch(), Epoch::max)
     }
 
+    /// The highest epoch of each log that a cursor knows: those of a topic stay when it is deleted, and are not
+    /// to be believed in the life that a restore begins.
+    fn epochs_of_cursors(&self) -> Result<HashMap<Incarnation, Epoch>> {
+        let mut highest: HashMap<Incarnation, Epoch> = HashMap::new();
+        let Some(store) = &self.store else { return Ok(highest) };
+        // One that cannot be read is believed by nobody.
+        for cursor in store.list_cursors(None)?.into_iter().filter_map(|cursor| cursor.info.ok()) {
+            let epoch = highest.entry(cursor.incarnation).or_default();
+            *epoch = (*epoch).max(cursor.place.epoch);
+        }
+        Ok(highest)
+    }
+
     /// The name of a topic, from its directory's or from what lies in it.
     fn name_of(&self, topic: &str) -> Result<TopicName> {
         let name = match name::unescape(topic.as_bytes()) {
@@ -176,13 +193,14 @@ impl<'a> Staging<'a> {
         }
         let store_file = self.small.get(STORE_FILE).cloned().unwrap_or_default();
         settings_file::parse_store(&store_file, &origin.join(STORE_FILE))?;
+        let known = self.epochs_of_cursors()?;
         let mut restored = Restored { made: manifest.made, leftovers: self.leftovers, ..Restored::default() };
         for log in &manifest.logs {
             if !self.wanted.has(&log.path) {
                 continue;
             }
             job.check()?;
-            self.establish(log, origin)?;
+            self.establish(log, known.get(&log.incarnation).copied().unwrap_or_default(), origin)?;
             restored.bytes += log.bytes();
             if log.path.matches('/').count() == 1 {
                 restored.records += log.end.since(log.log_start);
@@ -243,7 +261,7 @@ impl<'a> Staging<'a> {
         }
     }
 
-    fn establish(&mut self, log: &LogFacts, origin: &Path) -> Result<()> {
+    fn establish(&mut self, log: &LogFacts, above: Epoch, origin: &Path) -> Result<()> {
         let clock = self.options.clock.clone();
         let dir = self.dir(&log.path)?.dir(b".")?;
         let epoch = self.begun.get(topic_of(&log.path).unwrap_or_default()).copied().unwrap_or_default();
@@ -254,7 +272,7 @@ impl<'a> Staging<'a> {
                 file.truncate(segment.bytes)?;
             }
         }
-        establish(&dir, log, epoch, &clock).map_err(|error| match error {
+        establish(&dir, log, epoch, above, &clock).map_err(|error| match error {
             // The file that is damaged is the snapshot's.
             Error::Damaged { path, position, what } => {
                 let name = path.file_name().unwrap_or_default();
@@ -275,6 +293,10 @@ impl<'a> Staging<'a> {
             if !is_new {
                 return Err(Error::NotEmpty { path: self.root.path().to_owned() });
             }
+        }
+        // The limits of a store that is there stay its own.
+        if let Some(contents) = self.small.get(LIMITS_FILE) {
+            self.root.create_file(LIMITS_FILE.as_bytes())?.write_all_at(&[contents], 0)?;
         }
         self.root.sync_tree()?;
         self.root.create_new(STORE_FILE.as_bytes(), store_file)?;
@@ -339,6 +361,7 @@ impl<'a> Staging<'a> {
         } else if self.root.stat(STORE_FILE.as_bytes()).is_ok_and(|meta| meta.is_none()) {
             let _ = self.root.remove_dir_all(TOPICS);
             let _ = self.root.remove_dir_all(CURSORS);
+            let _ = self.root.unlink(LIMITS_FILE.as_bytes());
             let _ = self.root.unlink(RESTORING);
         }
     }
@@ -393,8 +416,8 @@ fn claim(root: &Dir) -> Result<File> {
 
 fn check_is_free(root: &Dir) -> Result<()> {
     let is_claimed = root.stat(RESTORING)?.is_some();
-    let is_ours =
-        |name: &[u8]| name == RESTORING || is_claimed && (name == TOPICS || name == CURSORS || name.starts_with(b".tmp-"));
+    let ours = [TOPICS, CURSORS, LIMITS_FILE.as_bytes()];
+    let is_ours = |name: &[u8]| name == RESTORING || is_claimed && (ours.contains(&name) || name.starts_with(b".tmp-"));
     match root.list()?.iter().any(|entry| !is_ours(&entry.name)) {
         true => Err(Error::NotEmpty { path: root.path().to_owned() }),
         false => Ok(()),

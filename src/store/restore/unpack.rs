@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tar::{Archive, Entry, EntryType};
 
-use super::staging::Staging;
+use super::staging::{SMALL_BYTES_MAX, Staging};
 use super::{RestoreOptions, Restored, Wanted};
 use crate::codec::Manifest;
 use crate::codec::manifest::{MANIFEST, Place};
@@ -21,8 +21,6 @@ const ORIGIN: &str = "the snapshot's tar";
 const BUFFER_BYTES: usize = 256 << 10;
 /// A million topics with three groups each.
 const MANIFEST_BYTES_MAX: u64 = 1 << 30;
-/// `store.toml`, or a cursor.
-const SMALL_BYTES_MAX: u64 = 1 << 20;
 
 /// As [`super::restore`], from a tar.
 ///
@@ -117,11 +115,12 @@ fn damaged(what: String) -> Error {
     Error::Damaged { path: ORIGIN.into(), position: 0, what }
 }
 
-/// What the tar reader says of bytes that are no tar, or end too early, is damage; the rest is the
-/// system's word.
+/// Bytes that are no tar, or end too early, are damage; the rest is the system's word. The tar reader's own
+/// words quote what it has read, which may be anybody's.
 fn unreadable(error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(_) => Error::io("read", ORIGIN, error),
-        None => damaged(error.to_string()),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => damaged("it is cut off".to_owned()),
+        None => damaged("it is no tar, or a damaged one".to_owned()),
     }
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::ids::{GroupName, TopicName};
 use crate::job::Job;
 use crate::log::{DELETED, Log, Mode};
+use crate::store::limits::LIMITS_FILE;
 use crate::store::settings_file::{STORE_FILE, TOPIC_FILE};
 use crate::store::{CURSORS, ListedTopic, Store, TOPICS, Topic};
 
@@ -62,8 +63,17 @@ impl<'a> Collector<'a> {
             self.topic(topic)?;
         }
         self.follow_changes(&found)?;
-        self.file(self.store.root(), STORE_FILE.as_bytes(), STORE_FILE, &mut files)?;
-        let mut manifest = Manifest { made, store: self.store.id().to_owned(), files, logs: Vec::new(), dropped: self.dropped };
+        for name in [LIMITS_FILE, STORE_FILE] {
+            self.file(self.store.root(), name.as_bytes(), name, &mut files)?;
+        }
+        let mut manifest = Manifest {
+            made,
+            store: self.store.id().to_owned(),
+            topics: self.options.selection(),
+            files,
+            logs: Vec::new(),
+            dropped: self.dropped,
+        };
         for part in self.topics.into_values() {
             manifest.files.extend(part.files);
             manifest.logs.extend(part.logs);
@@ -139,7 +149,7 @@ impl<'a> Collector<'a> {
         let path = topic_path(&listed.file_name);
         if self.dropped.contains(&path) {
             let (path, what) = (self.store.topics_dir().path().to_owned(), "topics were renamed while they were streamed");
-            return Err(Error::Astray { path, what });
+            return Err(Error::Overtaken { path, what });
         }
         let mut tries = 0;
         loop {
@@ -153,7 +163,7 @@ impl<'a> Collector<'a> {
                     self.discard(&path)?;
                     return Ok(false);
                 }
-                Err(error @ Error::Astray { .. }) => {
+                Err(error @ (Error::Astray { .. } | Error::Overtaken { .. })) => {
                     tries += 1;
                     if tries == TRIES_MAX || !self.sink.discard(&path)? {
                         return Err(error);
@@ -251,7 +261,8 @@ impl<'a> Collector<'a> {
             }
             let before = facts.segments.clone();
             if !log.dismiss(&mut facts, &segment) {
-                return Err(Error::Astray { path: log.path().to_owned(), what: "its segments were written anew meanwhile" });
+                let what = "its segments were written anew while it was copied, as by a compaction";
+                return Err(Error::Overtaken { path: log.path().to_owned(), what });
             }
             // Those that were placed, and were trimmed since.
             for gone in before.iter().take_while(|gone| gone.base < segment.base) {

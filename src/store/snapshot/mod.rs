@@ -20,23 +20,25 @@ mod place;
 pub(super) mod shelf;
 mod stream;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Store;
 use crate::codec::manifest::MANIFEST;
-use crate::codec::{LogFacts, Manifest, SegmentFacts};
+use crate::codec::{LogFacts, Manifest, SegmentFacts, name};
 use crate::disk::{Dir, random_name};
 use crate::error::Result;
-use crate::ids::TopicName;
+use crate::ids::{TimestampMs, TopicName};
 use crate::job::Job;
 use crate::log::Copied;
 
-pub use shelf::{FoundSnapshots, Keep, look_at_snapshots, newest_snapshot};
+pub use shelf::{FoundSnapshots, Keep, look_at_snapshots};
 
 use collect::Collector;
 use place::Placer;
-use shelf::Shelf;
+use shelf::{Selection, Shelf};
 use stream::Streamer;
 
 /// How to make a snapshot.
@@ -50,6 +52,14 @@ pub struct SnapshotOptions {
     pub keep: Keep,
     /// Read all of it back before it counts.
     pub verify: bool,
+}
+
+impl SnapshotOptions {
+    /// The topics, as a manifest names them.
+    fn selection(&self) -> Vec<String> {
+        let names: BTreeSet<String> = self.topics.iter().map(|topic| name::escape(topic.as_bytes())).collect();
+        names.into_iter().collect()
+    }
 }
 
 /// A snapshot that was made.
@@ -69,6 +79,8 @@ pub struct SnapshotMade {
     pub removed: Vec<PathBuf>,
     /// What snapshots that were cut short had left, and is removed now.
     pub leftovers: u64,
+    /// What was to be removed, and why it could not be. The snapshot is none the worse for it.
+    pub kept_back: Vec<(PathBuf, String)>,
 }
 
 /// Takes in what a snapshot consists of.
@@ -97,8 +109,10 @@ impl Store {
     /// [`SnapshotOptions::verify`], anything.
     pub fn snapshot(&self, dest: &Path, options: &SnapshotOptions, job: &Job) -> Result<SnapshotMade> {
         let shelf = Shelf::open(dest, self.root().disk())?;
-        let leftovers = shelf.clear()?;
-        let previous = shelf.newest(|_, _| {})?;
+        let mut kept_back = Vec::new();
+        let leftovers = shelf.clear(&mut kept_back)?;
+        let of = Selection { store: self.id(), topics: &options.selection() };
+        let previous = shelf::newest(shelf.dir(), |manifest| manifest.store == of.store, |_, _| {})?;
         let temporary = format!("{}{}", shelf::NEW, random_name());
         shelf.dir().make_dir(temporary.as_bytes())?;
         let made = self.fill_snapshot(&shelf, &temporary, previous, options, job);
@@ -112,7 +126,8 @@ impl Store {
         };
         made.path = Some(shelf.dir().path().join(&name));
         made.leftovers = leftovers;
-        made.removed = shelf.prune(&options.keep)?;
+        made.removed = shelf.prune(&options.keep, &of, &mut kept_back);
+        made.kept_back = kept_back;
         Ok(made)
     }
 
@@ -139,10 +154,22 @@ impl Store {
         Ok((name, made))
     }
 
+    /// When the newest whole snapshot that was made of this store, and of the same topics, in the directory
+    /// `dest` was made.
+    pub fn newest_snapshot(&self, dest: &Path, options: &SnapshotOptions) -> Result<Option<TimestampMs>> {
+        let dir = match Dir::open(dest, Arc::clone(self.root().disk())) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            other => other?,
+        };
+        let of = Selection { store: self.id(), topics: &options.selection() };
+        Ok(shelf::newest(&dir, |manifest| of.is_of(manifest), |_, _| {})?.map(|(_, manifest)| manifest.made))
+    }
+
     /// Writes a snapshot to `out`, as a tar; of the options, which topics.
     ///
     /// # Errors
-    /// As of [`Store::snapshot`]. What was written then is no snapshot: the manifest, which comes last, is
+    /// As of [`Store::snapshot`]; [`crate::Error::Overtaken`] when a topic's files were replaced before they
+    /// were written, since nothing can be taken back. What was written then is no snapshot: the manifest, which comes last, is
     /// missing.
     pub fn snapshot_to(&self, out: &mut dyn Write, options: &SnapshotOptions, job: &Job) -> Result<SnapshotMade> {
         let mut streamer = Streamer::new(out, self.clock().now(), job);

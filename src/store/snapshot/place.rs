@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use super::Sink;
 use crate::codec::{LogFacts, Manifest, SegmentFacts};
-use crate::disk::{Access, Dir};
+use crate::disk::{Access, Dir, EntryKind};
 use crate::error::{Error, Result};
 use crate::ids::Incarnation;
 use crate::job::Job;
@@ -184,18 +184,58 @@ impl Sink for Placer<'_> {
     }
 
     fn discard(&mut self, path: &str) -> Result<bool> {
-        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let above = self.dir(dir)?;
-        match above.stat(name.as_bytes())?.map(|meta| meta.kind) {
-            None => {}
-            Some(crate::disk::EntryKind::Dir) => above.remove_dir_all(name.as_bytes())?,
-            Some(_) => above.unlink(name.as_bytes())?,
-        }
         self.open = None;
+        let mut above = vec![self.root.dir(b".")?];
+        let mut names: Vec<&[u8]> = path.split('/').map(str::as_bytes).collect();
+        for name in &names[..names.len() - 1] {
+            match above[above.len() - 1].dir(name) {
+                // None of it was placed.
+                Err(error) if error.is_not_found() => break,
+                dir => above.push(dir?),
+            }
+        }
+        names.truncate(above.len());
+        // And what was made only for it.
+        for (at, (dir, name)) in above.iter().zip(names).enumerate().rev() {
+            match dir.stat(name)?.map(|meta| meta.kind) {
+                None => {}
+                Some(EntryKind::Dir) => dir.remove_dir_all(name)?,
+                Some(_) => dir.unlink(name)?,
+            }
+            if at == 0 || !dir.list()?.is_empty() {
+                break;
+            }
+        }
         Ok(true)
     }
 
     fn bytes_copied(&self) -> u64 {
         self.bytes_copied
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+    use crate::disk::sim::scratch;
+
+    #[test]
+    fn what_is_discarded_leaves_no_empty_directory_and_makes_none() {
+        let (place, job) = (scratch(), Job::new());
+        let root = Dir::open(place.path(), Disk::open().expect("opens")).expect("opens");
+        let mut placer = Placer::new(root, None, false, &job);
+        let listed = |path: &str| std::fs::read_dir(place.path().join(path)).expect("listed").count();
+        placer.file("topics/q/topic.toml", b"").expect("placed");
+        placer.file("topics/q/groups/g/topic.toml", b"").expect("placed");
+        placer.discard("topics/q/groups/g").expect("removed");
+        placer.discard("topics/q/groups/h").expect("is not there");
+        placer.discard("topics/z/groups/g").expect("is not there");
+        assert_eq!((listed("topics"), listed("topics/q")), (1, 1), "only what stays");
+        placer.file("topics/q/groups/g/topic.toml", b"").expect("placed anew");
+        placer.discard("topics/q/topic.toml").expect("removed");
+        assert_eq!(listed("topics/q/groups/g"), 1);
+        placer.discard("topics/q").expect("removed");
+        assert_eq!(listed(""), 0);
     }
 }

@@ -35,6 +35,20 @@ pub struct Keep {
     pub daily: Option<NonZeroU32>,
 }
 
+/// Which snapshots stand for one another.
+pub(super) struct Selection<'a> {
+    /// The id of the store that they were made of.
+    pub(super) store: &'a str,
+    /// The topics, as the manifest names them.
+    pub(super) topics: &'a [String],
+}
+
+impl Selection<'_> {
+    pub(super) fn is_of(&self, manifest: &Manifest) -> bool {
+        manifest.store == self.store && manifest.topics == self.topics
+    }
+}
+
 /// A directory of snapshots, for the one process that changes it.
 #[derive(Debug)]
 pub(super) struct Shelf {
@@ -66,22 +80,22 @@ impl Shelf {
         &self.dir
     }
 
-    /// Removes what was cut short; says how many of them.
-    pub(super) fn clear(&self) -> Result<u64> {
+    /// Removes what was cut short, as far as it can be; says how many of them.
+    pub(super) fn clear(&self, kept_back: &mut Vec<(PathBuf, String)>) -> Result<u64> {
         let mut removed = 0;
         for entry in self.dir.list()? {
             let is_left = [NEW, TRASH].iter().any(|prefix| entry.name.starts_with(prefix.as_bytes()));
             if is_left && entry.kind == EntryKind::Dir {
-                self.dir.remove_dir_all(&entry.name)?;
-                removed += 1;
+                match self.dir.remove_dir_all(&entry.name) {
+                    Ok(()) => removed += 1,
+                    Err(error) => {
+                        let name = String::from_utf8_lossy(&entry.name).into_owned();
+                        kept_back.push((self.dir.path().join(name), error.to_string()));
+                    }
+                }
             }
         }
         Ok(removed)
-    }
-
-    /// The newest whole snapshot; `each` is told of newer ones that are not.
-    pub(super) fn newest(&self, each: impl FnMut(&str, Error)) -> Result<Option<(String, Manifest)>> {
-        newest(&self.dir, each)
     }
 
     /// Makes a snapshot of what is whole under a temporary name; says its name.
@@ -99,23 +113,35 @@ impl Shelf {
         }
     }
 
-    /// Removes the snapshots that are not to be kept; says which. What is not whole is not counted, and
-    /// not removed.
-    pub(super) fn prune(&self, keep: &Keep) -> Result<Vec<PathBuf>> {
+    /// Removes the snapshots that are not to be kept; says which. Those of another selection, and what is
+    /// not whole, are not counted, and not removed.
+    pub(super) fn prune(&self, keep: &Keep, of: &Selection<'_>, kept_back: &mut Vec<(PathBuf, String)>) -> Vec<PathBuf> {
         if *keep == Keep::default() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let mut whole = names(&self.dir)?;
-        whole.retain(|name| self.dir.dir(name.as_bytes()).and_then(|dir| read_manifest(&dir)).is_ok());
+        let mut whole = names(&self.dir).unwrap_or_else(|error| {
+            kept_back.push((self.dir.path().to_owned(), error.to_string()));
+            Vec::new()
+        });
+        whole.retain(|name| {
+            self.dir.dir(name.as_bytes()).and_then(|dir| read_manifest(&dir)).is_ok_and(|manifest| of.is_of(&manifest))
+        });
         let kept = kept(&whole, keep);
         let mut removed = Vec::new();
         for name in whole.iter().filter(|name| !kept.contains(*name)) {
             let trash = format!("{TRASH}{name}");
-            self.dir.rename(name.as_bytes(), &self.dir, trash.as_bytes())?;
-            self.dir.remove_dir_all(trash.as_bytes())?;
-            removed.push(self.dir.path().join(name));
+            let mut left = name;
+            let renamed = self.dir.rename(name.as_bytes(), &self.dir, trash.as_bytes());
+            let done = renamed.and_then(|()| {
+                left = &trash;
+                self.dir.remove_dir_all(trash.as_bytes())
+            });
+            match done {
+                Ok(()) => removed.push(self.dir.path().join(name)),
+                Err(error) => kept_back.push((self.dir.path().join(left), error.to_string())),
+            }
         }
-        Ok(removed)
+        removed
     }
 }
 
@@ -151,11 +177,16 @@ pub(in crate::store) fn names(dir: &Dir) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The newest whole snapshot in `dir`; `each` is told of newer ones that are not.
-pub(in crate::store) fn newest(dir: &Dir, mut each: impl FnMut(&str, Error)) -> Result<Option<(String, Manifest)>> {
+/// The newest whole snapshot in `dir` that is `wanted`; `each` is told of newer ones that are not whole.
+pub(in crate::store) fn newest(
+    dir: &Dir,
+    mut wanted: impl FnMut(&Manifest) -> bool,
+    mut each: impl FnMut(&str, Error),
+) -> Result<Option<(String, Manifest)>> {
     for name in names(dir)?.into_iter().rev() {
         match dir.dir(name.as_bytes()).and_then(|snapshot| read_manifest(&snapshot)) {
-            Ok(manifest) => return Ok(Some((name, manifest))),
+            Ok(manifest) if wanted(&manifest) => return Ok(Some((name, manifest))),
+            Ok(_) => {}
             Err(error) => each(&name, error),
         }
     }
@@ -190,15 +221,6 @@ pub fn look_at_snapshots(path: &Path) -> Result<FoundSnapshots> {
         }
     }
     Ok(found)
-}
-
-/// When the newest whole snapshot in a directory was made.
-pub fn newest_snapshot(path: &Path) -> Result<Option<TimestampMs>> {
-    let dir = match Dir::open(path, Disk::open()?) {
-        Err(error) if error.is_not_found() => return Ok(None),
-        other => other?,
-    };
-    Ok(newest(&dir, |_, _| {})?.map(|(_, manifest)| manifest.made))
 }
 
 /// Reads a snapshot's manifest.
