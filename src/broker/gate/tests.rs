@@ -21,9 +21,8 @@ fn what_is_given_back_is_what_was_taken() {
     let mut pass = |records| gate.pass(&store, Amount { records, bytes: 0 }, Duration::ZERO).is_ok().then(|| gate.clone());
     // More than a day of it: so much is not taken.
     pass(1_000_000).expect("the bucket is full").give_back();
-    let after = pass(2).expect("it is full again");
-    assert!(after.limits[0].slot.full_at(Counts::Records) > after.now(), "and not fuller than that");
-    assert!(pass(1).is_none());
+    assert!(pass(2).is_some(), "it is full again");
+    assert!(pass(1).is_none(), "and not fuller than that");
 }
 
 #[test]
