@@ -824,8 +824,8 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'drave;snapshot'= {
-            cand --keep 'Then remove all but the N newest snapshots in DEST'
-            cand --keep-daily 'Keep also the last snapshot of each of the last N days that have any'
+            cand --keep 'Then remove all but the N newest snapshots in DEST; counted, and removed, are those of this store and the same topics only'
+            cand --keep-daily 'Keep only the last snapshot of each of the last N days that have any; with --keep, also the newest'
             cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
             cand --store 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'
             cand --color 'When to colour what is said on a terminal'
@@ -869,7 +869,7 @@ set edit:completion:arg-completer[drave] = {|@words|
             cand --idle-timeout 'Close connections that say nothing for so long; those that wait or listen are left alone [default: never]'
             cand --snapshot-every 'Make a snapshot so long after the newest one in the directory of --snapshot-to'
             cand --snapshot-to 'Where to make snapshots, as `drave snapshot DEST` does'
-            cand --snapshot-keep 'Then remove all but the N newest [default: none is removed]'
+            cand --snapshot-keep 'Then remove all but the N newest of this store [default: none is removed]'
             cand --upkeep-every 'How often retention and compaction look after the topics'
             cand --log-format 'How the log on stderr is written'
             cand -s 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]'

@@ -627,8 +627,8 @@ complete -c drave -n "__fish_drave_using_subcommand metrics" -s q -l quiet -d 'S
 complete -c drave -n "__fish_drave_using_subcommand metrics" -s v -l verbose -d 'Show the causes of an error; twice: a debug log on stderr'
 complete -c drave -n "__fish_drave_using_subcommand metrics" -l unsafe-fs -d 'Use a store though its file system is not known to keep what it has synced (network, FUSE)'
 complete -c drave -n "__fish_drave_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c drave -n "__fish_drave_using_subcommand snapshot" -l keep -d 'Then remove all but the N newest snapshots in DEST' -r
-complete -c drave -n "__fish_drave_using_subcommand snapshot" -l keep-daily -d 'Keep also the last snapshot of each of the last N days that have any' -r
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l keep -d 'Then remove all but the N newest snapshots in DEST; counted, and removed, are those of this store and the same topics only' -r
+complete -c drave -n "__fish_drave_using_subcommand snapshot" -l keep-daily -d 'Keep only the last snapshot of each of the last N days that have any; with --keep, also the newest' -r
 complete -c drave -n "__fish_drave_using_subcommand snapshot" -s s -l store -d 'The store: a directory, or file:///path [env: DRAVE_STORE] [default: $XDG_DATA_HOME/drave, else ~/.local/share/drave]' -r
 complete -c drave -n "__fish_drave_using_subcommand snapshot" -l color -d 'When to colour what is said on a terminal' -r -f -a "auto\t''
 always\t''
@@ -666,7 +666,7 @@ complete -c drave -n "__fish_drave_using_subcommand serve" -l output-buffer -d '
 complete -c drave -n "__fish_drave_using_subcommand serve" -l idle-timeout -d 'Close connections that say nothing for so long; those that wait or listen are left alone [default: never]' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-every -d 'Make a snapshot so long after the newest one in the directory of --snapshot-to' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-to -d 'Where to make snapshots, as `drave snapshot DEST` does' -r -F
-complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-keep -d 'Then remove all but the N newest [default: none is removed]' -r
+complete -c drave -n "__fish_drave_using_subcommand serve" -l snapshot-keep -d 'Then remove all but the N newest of this store [default: none is removed]' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l upkeep-every -d 'How often retention and compaction look after the topics' -r
 complete -c drave -n "__fish_drave_using_subcommand serve" -l log-format -d 'How the log on stderr is written' -r -f -a "text\t''
 json\t''"

@@ -474,6 +474,13 @@ fn sealed_segments_are_shared_and_nobody_may_write_to_them() {
     for _ in 0..3 {
         store.ok_with(&["publish", "orders"], "x\n".repeat(2000).as_bytes());
     }
+    // A long active segment is sealed, and so it is shared; a short one is copied.
+    let sealing = snapshot(&store, &[]);
+    let orders = sealing.join("topics/orders");
+    let is_segment = |path: &PathBuf| path.parent() == Some(&orders) && path.extension().is_some_and(|kind| kind == "log");
+    let last = files(&orders).into_iter().filter(is_segment).max().expect("one");
+    assert_eq!(std::fs::metadata(last).expect("there").nlink(), 2);
+    store.ok(&["publish", "orders", "x"]);
     let first = snapshot(&store, &[]);
     let inode = |path: PathBuf| std::fs::metadata(path).map(|meta| meta.ino()).ok();
     let segments = |root: &Path| -> Vec<PathBuf> {
