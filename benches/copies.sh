@@ -50,7 +50,7 @@ row_other() {
 }
 row_restore() {
   $drave snapshot copies > /dev/null 2>&1
-  local bytes; bytes=$(du -sb copies/20* | tail -1 | cut -f1)
+  local bytes; bytes=$(du -sb "$(ls -d copies/20* | tail -1)" | cut -f1)
   for _ in $(seq $runs); do rm -rf restored; timed $drave restore copies --into restored; done | median | {
     read -r s; say "restore of $name, verified and synced" "$s s, $(awk "BEGIN { printf \"%.2f\", $bytes / $s / 1e9 }") GB/s"; }
   rm -rf restored

@@ -50,7 +50,7 @@ row_compact() { fill $((10000000 / scale)) $((1000000 / scale)); compacted $((10
 row_keys() { fill $((100000000 / scale)) $((100000000 / scale)); compacted $((100000000 / scale)) $((100000000 / scale)); }
 row_retention() {
   rm -rf store; $drave topic create t durability=none segment-bytes=4KiB
-  yes "$value" | head -n 40000 | while mapfile -n 40 -t lines && [ ${#lines[@]} -gt 0 ]; do printf '%s\n' "${lines[@]}"; printf '\0'; done > frames
+  awk -v v="$value" 'BEGIN { for (n = 0; n < 1000; n++) { for (line = 0; line < 40; line++) print v; printf "\0" } }' > frames
   $drave publish t -0 < frames
   while [ "$(ls store/topics/t | grep -c log)" -lt 1001 ]; do $drave publish t -0 < frames; done
   $drave topic set t max-records=1
