@@ -2,27 +2,13 @@
 # The figures of `drave snapshot` and `drave restore`, beside `cp -r` in one run on this machine: medians of three.
 # Usage: benches/copies.sh [--quick] [ROW...]      rows: first next none other restore topics pause
 # Needs jq, and 25 GB of disk (--quick: 1 GB) in ${ROWS_DIR:-target/copies-rows}, and half of that in /dev/shm.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-
-quick=; rows=()
-for argument; do
-  case $argument in --quick) quick=1 ;; *) rows+=("$argument") ;; esac
-done
-[ ${#rows[@]} -gt 0 ] || rows=(first next none other restore topics pause)
-
-cargo build --release --quiet
-drave=${DRAVE:-$PWD/target/release/drave}
-dir=${ROWS_DIR:-target/copies-rows}
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir"
-export DRAVE_STORE=$PWD/store
+source "$(dirname "$0")/common.sh"
+begin copies-rows "first next none other restore topics pause" "$@"
 shm=$(mktemp -d /dev/shm/drave-rows.XXXXXX)
 trap 'rm -rf "$shm"; kill $(jobs -p) 2> /dev/null || true' EXIT
 runs=3; lines=100000000; more=1000000; topics=10000; name='10 GB'
 [ -z "$quick" ] || { runs=1; lines=5000000; more=50000; topics=1000; name='0.5 GB'; }
 
-say() { printf '%-66s %s\n' "$1" "$2"; }
-median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 # timed COMMAND...: seconds
 timed() { local began; began=$(date +%s.%N); "$@" > /dev/null 2>&1; awk "BEGIN { printf \"%.3f\n\", $(date +%s.%N) - $began }"; }
 records() { seq -f '%099.0f' "$1"; }

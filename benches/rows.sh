@@ -3,20 +3,8 @@
 # Usage: benches/rows.sh [--quick] [ROW...]     rows: none none25 sync replay pipe start memory crash size topics
 #        consume key exec killed
 # Needs hyperfine and jq (Debian packages), and 40 GB of disk (--quick: 1 GB) in ${ROWS_DIR:-target/rows}.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-
-quick=; rows=()
-for argument; do
-  case $argument in --quick) quick=1 ;; *) rows+=("$argument") ;; esac
-done
-[ ${#rows[@]} -gt 0 ] || rows=(none none25 sync replay pipe start memory crash size topics consume key exec killed)
-
-cargo build --release --quiet
-drave=$PWD/target/release/drave
-dir=${ROWS_DIR:-target/rows}
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir"
-export DRAVE_STORE=$PWD/store
+source "$(dirname "$0")/common.sh"
+begin rows "none none25 sync replay pipe start memory crash size topics consume key exec killed" "$@"
 runs=5; million=1000000; lines=2500000; many=25000000; huge=100000000; topics=100000
 [ -z "$quick" ] || { runs=1; lines=100000; many=300000; huge=1000000; million=100000; topics=1000; }
 

@@ -2,29 +2,16 @@
 # The figures of `drave serve` beside redis-server, both in one run on this machine: medians of five, ratios.
 # Usage: benches/serve.sh [--quick] [ROW...]      rows: async sync one topics range group wake pubsub memory restart idle
 # Needs redis-server, redis-tools and jq (Debian packages), and 15 GB of disk (--quick: 1 GB) in ${ROWS_DIR:-target/serve-rows}.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-
-quick=; rows=()
-for argument; do
-  case $argument in --quick) quick=1 ;; *) rows+=("$argument") ;; esac
-done
-[ ${#rows[@]} -gt 0 ] || rows=(async sync one topics range group wake pubsub memory restart idle)
-
-cargo build --release --quiet
-drave=$PWD/target/release/drave
-wire=$(cargo bench --no-run --bench wire --message-format=json 2> /dev/null | jq -r 'select(.target.name? == "wire") | .executable // empty')
-dir=${ROWS_DIR:-target/serve-rows}
-rm -rf "$dir" && mkdir -p "$dir/redis" && cd "$dir"
-export DRAVE_STORE=$PWD/store
+source "$(dirname "$0")/common.sh"
+wire=$(bench wire)
+begin serve-rows "async sync one topics range group wake pubsub memory restart idle" "$@"
+mkdir redis
 ours=7391; theirs=7392; runs=5; scale=1; records=10000000; stored=10000000000
 [ -z "$quick" ] || { runs=1; scale=10; records=1000000; stored=500000000; }
 value=$(head -c 100 /dev/zero | tr '\0' x)
 
 cleanup() { kill "${server:-}" "${peer:-}" 2> /dev/null || true; wait 2> /dev/null || true; }
 trap cleanup EXIT
-say() { printf '%-66s %s\n' "$1" "$2"; }
-median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 until_ready() {
   for _ in $(seq 1000); do redis-cli -p "$1" ping > /dev/null 2>&1 && return; sleep 0.01; done
   echo "nobody listens on port $1; see $dir/drave.log and redis.log" >&2; exit 1

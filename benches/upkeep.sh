@@ -2,25 +2,12 @@
 # The figures of retention and compaction: speed, memory, and how long a publisher is held up meanwhile.
 # Usage: benches/upkeep.sh [--quick] [ROW...]      rows: compact keys retention pause
 # Needs jq (a Debian package), and 20 GB of disk (--quick: 1 GB) in ${ROWS_DIR:-target/upkeep-rows}.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-
-quick=; rows=()
-for argument; do
-  case $argument in --quick) quick=1 ;; *) rows+=("$argument") ;; esac
-done
-[ ${#rows[@]} -gt 0 ] || rows=(compact keys retention pause)
-
-cargo build --release --quiet
-drave=$PWD/target/release/drave
-pause=$(cargo bench --no-run --bench pause --message-format=json 2> /dev/null | jq -r 'select(.target.name? == "pause") | .executable // empty')
-dir=${ROWS_DIR:-target/upkeep-rows}
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir"
-export DRAVE_STORE=$PWD/store
+source "$(dirname "$0")/common.sh"
+pause=$(bench pause)
+begin upkeep-rows "compact keys retention pause" "$@"
 scale=1; [ -z "$quick" ] || scale=10
 value=$(head -c 100 /dev/zero | tr '\0' x)
 
-say() { printf '%-66s %s\n' "$1" "$2"; }
 # fill RECORDS KEYS SETTINGS...: a topic of records with a value of 100 bytes; the last ones are in a segment of their own
 fill() {
   local records=$1 keys=$2; shift 2
