@@ -111,12 +111,17 @@ impl Log {
             // Since the caller looked; it looks again.
             return Ok(());
         }
+        self.sync_from(head, syncer, Offset::ZERO)
+    }
+
+    /// Under the sync lock: syncs what is not durable, from `start` on.
+    fn sync_from(&self, head: &Head, syncer: &mut Syncer, start: Offset) -> Result<()> {
         self.sync_guarded(head, || {
             // Read once: a roll during the sync must not move what this sync is said to cover.
             let end = head.log_end();
             let durable = head.durable();
             if end > durable {
-                self.sync_files(head, syncer, durable, (durable, end))?;
+                self.sync_files(head, syncer, durable, (durable.max(start), end))?;
                 head.raise_durable(end);
             }
             Ok(())
@@ -191,16 +196,7 @@ impl Log {
     pub(super) fn sync_kept(&self, head: &Head, start: Offset, job: &Job) -> Result<()> {
         let mut syncer = self.sync_mutex();
         let _held = self.hold_sync(head, job)?;
-        self.sync_guarded(head, || {
-            let (durable, end) = (head.durable(), head.log_end());
-            if end > durable {
-                self.sync_files(head, &mut syncer, durable, (durable.max(start), end))?;
-                head.raise_durable(end);
-            }
-            Ok(())
-        })?;
-        self.announce_durable(head);
-        Ok(())
+        self.sync_from(head, &mut syncer, start)
     }
 
     /// Syncs every segment that holds offsets in `[from, end)`, and the names of those that were
